@@ -1,0 +1,53 @@
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{DeviceIdentity, HardwareIdentity, Registration, Software};
+
+/// What an archive says of itself: shown before the question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupDetails {
+    pub file: String,
+    pub created: Timestamp,
+    pub hardware: HardwareIdentity,
+    pub device: DeviceIdentity,
+    pub software: Software,
+    #[serde(default)]
+    pub licence: String,
+    pub manager: Option<Registration>,
+    /// Bytes of configuration in the archive.
+    pub bytes: u64,
+    /// Files of configuration in the archive.
+    pub files: u64,
+}
+
+/// A file in the backup folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupEntry {
+    pub file: String,
+    pub bytes: u64,
+    pub modified: Timestamp,
+    /// A download that has not ended.
+    pub partial: bool,
+    /// From the manifest; absent where the file is not a readable archive.
+    pub details: Option<BackupDetails>,
+    /// Why there are no details.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub problem: String,
+}
+
+/// What a restore does to one domain, by path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainChange {
+    pub domain: String,
+    /// `replace`, `merge`, `remove`, `keep`, or `absent`: here, but not in the archive, so left alone.
+    pub policy: String,
+    pub added: Vec<String>,
+    pub changed: Vec<String>,
+    pub removed: Vec<String>,
+}
+
+impl DomainChange {
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
+    }
+}

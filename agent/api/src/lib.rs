@@ -1,0 +1,26 @@
+//! What the agent says and hears: requests, status, failure codes, secrets that never print.
+//!
+//! The shell and every other client of the agent share these types and nothing else of the agent.
+
+mod backup;
+mod failure;
+mod identity;
+mod job;
+mod request;
+mod secret;
+
+pub use backup::{BackupDetails, BackupEntry, DomainChange};
+pub use failure::{Code, Failure, one_line};
+pub use identity::{DeviceIdentity, HardwareIdentity, Interface, Registration, Role, Software};
+pub use job::{
+    HistoryEntry, HostKey, JobKind, JobView, Lock, Outcome, Phase, Progress, Question, QuestionKind,
+    Status,
+};
+pub use request::{Answer, AnswerRequest, Created, Location, RestoreRequest, Source, Started};
+pub use secret::Secret;
+
+/// Where the agent listens, below the appliance's root.
+pub const SOCKET: &str = "run/reinstate/agent.sock";
+
+/// Where backups are kept, below the appliance's root.
+pub const BACKUP_FOLDER: &str = "var/sf/backup";

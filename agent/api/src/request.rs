@@ -1,0 +1,69 @@
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::Secret;
+
+/// `POST /v1/restore`: start a restore, or a check of one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreRequest {
+    pub source: Source,
+    /// Run every check and the validators, show the diff, then stop, having changed nothing.
+    #[serde(default)]
+    pub check: bool,
+}
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Source {
+    /// A file name in the backup folder, without path parts.
+    Backup(String),
+    /// A file on an SSH server.
+    Location(Location),
+}
+
+/// A file on an SSH server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Location {
+    /// A name, an IPv4 address or an IPv6 address without brackets.
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+    /// The path on the server, the file name included.
+    pub path: String,
+    /// `SHA256:…` as OpenSSH prints it, or `MD5:…`: accept this host key without asking.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+}
+
+/// What starting a job answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Started {
+    pub id: Uuid,
+}
+
+/// `POST /v1/backups` answers with the name of the new file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Created {
+    pub file: String,
+    pub bytes: u64,
+}
+
+/// `POST /v1/answer`: the answer to the question that a job asks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerRequest {
+    /// The question's number: an answer to an earlier question is refused.
+    pub question: u64,
+    pub answer: Answer,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Answer {
+    Yes,
+    No,
+    Secret(Secret),
+}

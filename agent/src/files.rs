@@ -1,0 +1,534 @@
+//! The one file layer: every durable step of the agent goes through a [`Folder`].
+//!
+//! Paths are resolved beneath the folder by the kernel (`openat2`): none leaves it, and no symbolic
+//! link is ever followed. A [`Steps`] decorator sees each step that changes a disk; tests use it to
+//! stop, fail or drop one.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag};
+use nix::sys::stat::{FchmodatFlags, Mode};
+use nix::unistd::{Gid, Uid, UnlinkatFlags};
+use reinstate_api::{Code, Failure};
+
+/// A step that changes a disk.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'a> {
+    Create(&'a Path),
+    Write(&'a Path, usize),
+    Sync(&'a Path),
+    Rename(&'a Path, &'a Path),
+    Remove(&'a Path),
+    MakeFolder(&'a Path),
+    Link(&'a Path),
+    Mode(&'a Path),
+    Owner(&'a Path),
+}
+
+/// Sees every step; the plain one, [`Direct`], lets each happen.
+pub trait Steps: Send + Sync {
+    /// Must call `run` for the step to happen; its error, or one of its own, is the step's result.
+    fn step(&self, step: Step<'_>, run: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()>;
+}
+
+/// Every step happens.
+pub struct Direct;
+
+impl Steps for Direct {
+    fn step(&self, _: Step<'_>, run: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
+        run()
+    }
+}
+
+/// What was being done, to which path, and what the system said.
+#[derive(Debug)]
+pub struct Error {
+    doing: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Error {
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+
+    pub fn is_missing(&self) -> bool {
+        self.kind() == io::ErrorKind::NotFound
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {} {}: {}", self.doing, self.path.display(), self.source)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::io(format_args!("cannot {} {}", error.doing, error.path.display()), &error.source)
+    }
+}
+
+/// The one way to turn "not there" into `None`.
+pub fn found<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What a folder holds under one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    File,
+    Folder,
+    Link,
+    Other,
+}
+
+/// What the system knows about a path, without following a link.
+#[derive(Clone, Debug)]
+pub struct Stat {
+    pub kind: Kind,
+    /// Permission bits, set-id bits included.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub size: u64,
+    pub links: u64,
+    /// Seconds since 1970.
+    pub modified: i64,
+}
+
+/// An open folder; everything below it is reached through it.
+#[derive(Clone)]
+pub struct Folder {
+    fd: Arc<OwnedFd>,
+    path: PathBuf,
+    steps: Arc<dyn Steps>,
+}
+
+impl fmt::Debug for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Folder({})", self.path.display())
+    }
+}
+
+const FOLDER: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_RDONLY).union(OFlag::O_CLOEXEC);
+
+impl Folder {
+    /// Opens `path`, which the operator named: links on the way to it are followed.
+    pub fn open(path: &Path, steps: Arc<dyn Steps>) -> Result<Self> {
+        let fd = nix::fcntl::open(path, FOLDER, Mode::empty())
+            .map_err(|errno| failed("open", path, errno))?;
+        Ok(Self { fd: Arc::new(fd), path: path.to_owned(), steps })
+    }
+
+    /// The folder's own path, for messages and for other programs' arguments.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    pub fn steps(&self) -> &Arc<dyn Steps> {
+        &self.steps
+    }
+
+    /// A folder below this one.
+    pub fn folder(&self, rel: impl AsRef<Path>) -> Result<Self> {
+        let rel = rel.as_ref();
+        let fd = self.resolve("open", rel, FOLDER, Mode::empty())?;
+        Ok(Self { fd: Arc::new(fd), path: self.path.join(rel), steps: self.steps.clone() })
+    }
+
+    /// Opens a regular file to read; anything else is an error.
+    pub fn open_file(&self, rel: impl AsRef<Path>) -> Result<File> {
+        let rel = rel.as_ref();
+        // O_NONBLOCK: opening a FIFO must not wait for a writer.
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = File::from(self.resolve("open", rel, flags, Mode::empty())?);
+        let meta = file.metadata().map_err(|e| self.error("examine", rel, e))?;
+        if !meta.is_file() {
+            let wrong = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+            return Err(self.error("open", rel, wrong));
+        }
+        Ok(file)
+    }
+
+    /// A whole file of at most `max` bytes.
+    pub fn read(&self, rel: impl AsRef<Path>, max: u64) -> Result<Vec<u8>> {
+        let rel = rel.as_ref();
+        let mut bytes = Vec::new();
+        let mut file = self.open_file(rel)?.take(max + 1);
+        file.read_to_end(&mut bytes).map_err(|e| self.error("read", rel, e))?;
+        if bytes.len() as u64 > max {
+            let large = io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {max} bytes"));
+            return Err(self.error("read", rel, large));
+        }
+        Ok(bytes)
+    }
+
+    /// Creates a file that must not exist yet.
+    pub fn create(&self, rel: impl AsRef<Path>, mode: u32) -> Result<Writer> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+        self.writer(rel.as_ref(), flags, mode)
+    }
+
+    /// Opens an existing regular file to write from its beginning, without cutting it.
+    pub fn open_to_write(&self, rel: impl AsRef<Path>) -> Result<Writer> {
+        self.writer(rel.as_ref(), OFlag::O_WRONLY, 0)
+    }
+
+    fn writer(&self, rel: &Path, flags: OFlag, mode: u32) -> Result<Writer> {
+        let mut file = None;
+        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        self.step(Step::Create(&self.path.join(rel)), || {
+            file = Some(self.raw(rel, flags, Mode::from_bits_truncate(mode))?);
+            Ok(())
+        })
+        .map_err(|e| self.error("create", rel, e))?;
+        let file = File::from(file.ok_or_else(|| self.error("create", rel, io::ErrorKind::Other.into()))?);
+        Ok(Writer { file, path: self.path.join(rel), steps: self.steps.clone() })
+    }
+
+    /// Replaces a file's content durably: temporary file, fsync, rename, fsync of the folder.
+    pub fn replace(&self, rel: impl AsRef<Path>, content: &[u8], mode: u32) -> Result<()> {
+        let rel = rel.as_ref();
+        let new = self.write_temporary(rel, content, mode)?;
+        self.rename(&new, rel)?;
+        self.sync_parent(rel)
+    }
+
+    /// Like [`Folder::replace`], but fails with `AlreadyExists` where the file exists.
+    pub fn publish(&self, rel: impl AsRef<Path>, content: &[u8], mode: u32) -> Result<()> {
+        let rel = rel.as_ref();
+        let new = self.write_temporary(rel, content, mode)?;
+        self.rename_new(&new, rel)?;
+        self.sync_parent(rel)
+    }
+
+    fn write_temporary(&self, rel: &Path, content: &[u8], mode: u32) -> Result<PathBuf> {
+        let mut name = OsString::from(".");
+        name.push(rel.file_name().unwrap_or_default());
+        name.push(".new");
+        let new = rel.with_file_name(name);
+        self.remove_if_there(&new)?;
+        let mut writer = self.create(&new, mode)?;
+        writer.write_all(content).map_err(|e| self.error("write", &new, e))?;
+        writer.sync()?;
+        Ok(new)
+    }
+
+    /// Makes a folder; one that exists already is left as it is.
+    pub fn make_folder(&self, rel: impl AsRef<Path>, mode: u32) -> Result<()> {
+        let rel = rel.as_ref();
+        let made = self.at_parent("make", rel, Step::MakeFolder(&self.path.join(rel)), |parent, name| {
+            nix::sys::stat::mkdirat(parent, name, Mode::from_bits_truncate(mode))
+        });
+        match made {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.folder(rel).map(drop),
+            other => other,
+        }
+    }
+
+    /// Makes a folder and those above it that are missing.
+    pub fn make_folders(&self, rel: impl AsRef<Path>, mode: u32) -> Result<()> {
+        let rel = rel.as_ref();
+        let mut missing = Vec::new();
+        for folder in rel.ancestors().take_while(|p| !p.as_os_str().is_empty()) {
+            if found(self.folder(folder))?.is_some() {
+                break;
+            }
+            missing.push(folder);
+        }
+        missing.iter().rev().try_for_each(|folder| self.make_folder(folder, mode))
+    }
+
+    pub fn link(&self, target: &str, rel: impl AsRef<Path>) -> Result<()> {
+        let rel = rel.as_ref();
+        self.at_parent("link", rel, Step::Link(&self.path.join(rel)), |parent, name| {
+            nix::unistd::symlinkat(target, parent, name)
+        })
+    }
+
+    pub fn read_link(&self, rel: impl AsRef<Path>) -> Result<OsString> {
+        let rel = rel.as_ref();
+        let (parent, name) = self.parent("read", rel)?;
+        nix::fcntl::readlinkat(&parent, name.as_path()).map_err(|e| self.error("read", rel, e.into()))
+    }
+
+    pub fn rename(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
+        self.rename_with(from.as_ref(), to.as_ref(), RenameFlags::empty())
+    }
+
+    /// Fails with `AlreadyExists` rather than replace.
+    pub fn rename_new(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
+        self.rename_with(from.as_ref(), to.as_ref(), RenameFlags::RENAME_NOREPLACE)
+    }
+
+    fn rename_with(&self, from: &Path, to: &Path, flags: RenameFlags) -> Result<()> {
+        let (old, old_name) = self.parent("rename", from)?;
+        let (new, new_name) = self.parent("rename", to)?;
+        self.step(Step::Rename(&self.path.join(from), &self.path.join(to)), || {
+            nix::fcntl::renameat2(&old, &old_name, &new, &new_name, flags)?;
+            Ok(())
+        })
+        .map_err(|e| self.error("rename to", to, e))
+    }
+
+    pub fn remove_file(&self, rel: impl AsRef<Path>) -> Result<()> {
+        self.unlink(rel.as_ref(), UnlinkatFlags::NoRemoveDir)
+    }
+
+    /// Removes an empty folder.
+    pub fn remove_folder(&self, rel: impl AsRef<Path>) -> Result<()> {
+        self.unlink(rel.as_ref(), UnlinkatFlags::RemoveDir)
+    }
+
+    fn unlink(&self, rel: &Path, flags: UnlinkatFlags) -> Result<()> {
+        self.at_parent("remove", rel, Step::Remove(&self.path.join(rel)), |parent, name| {
+            nix::unistd::unlinkat(parent, name, flags)
+        })
+    }
+
+    pub fn remove_if_there(&self, rel: impl AsRef<Path>) -> Result<()> {
+        found(self.remove_file(rel)).map(drop)
+    }
+
+    /// Removes whatever stands at `rel`, with everything below it.
+    pub fn remove_all(&self, rel: impl AsRef<Path>) -> Result<()> {
+        let rel = rel.as_ref();
+        match found(self.stat(rel))?.map(|stat| stat.kind) {
+            None => Ok(()),
+            Some(Kind::Folder) => {
+                for (name, _) in self.list(rel)? {
+                    self.remove_all(rel.join(name))?;
+                }
+                self.remove_folder(rel)
+            }
+            Some(_) => self.remove_file(rel),
+        }
+    }
+
+    pub fn set_mode(&self, rel: impl AsRef<Path>, mode: u32) -> Result<()> {
+        let rel = rel.as_ref();
+        self.at_parent("change the mode of", rel, Step::Mode(&self.path.join(rel)), |parent, name| {
+            nix::sys::stat::fchmodat(
+                parent,
+                name,
+                Mode::from_bits_truncate(mode),
+                FchmodatFlags::FollowSymlink,
+            )
+        })
+    }
+
+    /// Of the path itself, should it be a link.
+    pub fn set_owner(&self, rel: impl AsRef<Path>, uid: u32, gid: u32) -> Result<()> {
+        let rel = rel.as_ref();
+        self.at_parent("change the owner of", rel, Step::Owner(&self.path.join(rel)), |parent, name| {
+            let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+            nix::unistd::fchownat(parent, name, uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW)
+        })
+    }
+
+    pub fn stat(&self, rel: impl AsRef<Path>) -> Result<Stat> {
+        let rel = rel.as_ref();
+        let fd = self.resolve("examine", rel, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
+        let stat = File::from(fd).metadata().map_err(|e| self.error("examine", rel, e))?;
+        let kind = match stat.file_type() {
+            t if t.is_file() => Kind::File,
+            t if t.is_dir() => Kind::Folder,
+            t if t.is_symlink() => Kind::Link,
+            _ => Kind::Other,
+        };
+        Ok(Stat {
+            kind,
+            mode: stat.mode() & 0o7777,
+            uid: stat.uid(),
+            gid: stat.gid(),
+            size: stat.size(),
+            links: stat.nlink(),
+            modified: stat.mtime(),
+        })
+    }
+
+    /// Names and kinds, sorted by name.
+    pub fn list(&self, rel: impl AsRef<Path>) -> Result<Vec<(OsString, Kind)>> {
+        let rel = rel.as_ref();
+        let fd = self.resolve("list", rel, FOLDER, Mode::empty())?;
+        let mut dir = nix::dir::Dir::from_fd(fd).map_err(|e| self.error("list", rel, e.into()))?;
+        let mut names = Vec::new();
+        for entry in dir.iter() {
+            let entry = entry.map_err(|e| self.error("list", rel, e.into()))?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let name = OsString::from_vec(name.to_vec());
+            let kind = match entry.file_type() {
+                Some(nix::dir::Type::File) => Kind::File,
+                Some(nix::dir::Type::Directory) => Kind::Folder,
+                Some(nix::dir::Type::Symlink) => Kind::Link,
+                Some(_) => Kind::Other,
+                None => self.stat(rel.join(&name))?.kind,
+            };
+            names.push((name, kind));
+        }
+        names.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(names)
+    }
+
+    /// Makes the folder's own entries durable.
+    pub fn sync(&self, rel: impl AsRef<Path>) -> Result<()> {
+        let rel = rel.as_ref();
+        let folder = File::from(self.resolve("sync", rel, FOLDER, Mode::empty())?);
+        self.step(Step::Sync(&self.path.join(rel)), || folder.sync_all())
+            .map_err(|e| self.error("sync", rel, e))
+    }
+
+    pub fn sync_parent(&self, rel: impl AsRef<Path>) -> Result<()> {
+        self.sync(parent_of(rel.as_ref()))
+    }
+
+    /// Makes everything on the folder's file system durable, in one step.
+    pub fn sync_all(&self) -> Result<()> {
+        self.step(Step::Sync(&self.path), || Ok(nix::unistd::syncfs(self.fd.as_fd())?))
+            .map_err(|e| self.error("sync", Path::new(""), e))
+    }
+
+    /// Free bytes and free inodes of the folder's file system, for a process without privileges.
+    pub fn free(&self) -> Result<(u64, u64)> {
+        let stat = nix::sys::statvfs::fstatvfs(&*self.fd)
+            .map_err(|e| self.error("examine", Path::new(""), e.into()))?;
+        // A file system without a fixed number of inodes (btrfs) reports none at all.
+        let inodes = if stat.files() == 0 { u64::MAX } else { stat.files_available() };
+        Ok((stat.blocks_available() * stat.fragment_size(), inodes))
+    }
+
+    fn at_parent(
+        &self,
+        doing: &'static str,
+        rel: &Path,
+        step: Step<'_>,
+        act: impl Fn(&OwnedFd, &Path) -> nix::Result<()>,
+    ) -> Result<()> {
+        let (parent, name) = self.parent(doing, rel)?;
+        self.step(step, || Ok(act(&parent, &name)?)).map_err(|e| self.error(doing, rel, e))
+    }
+
+    fn parent(&self, doing: &'static str, rel: &Path) -> Result<(OwnedFd, PathBuf)> {
+        let name = rel
+            .file_name()
+            .ok_or_else(|| self.error(doing, rel, Errno::EINVAL.into()))?;
+        let fd = self.resolve(doing, parent_of(rel), FOLDER, Mode::empty())?;
+        Ok((fd, PathBuf::from(name)))
+    }
+
+    fn resolve(&self, doing: &'static str, rel: &Path, flags: OFlag, mode: Mode) -> Result<OwnedFd> {
+        self.raw(rel, flags, mode).map_err(|e| self.error(doing, rel, e))
+    }
+
+    fn raw(&self, rel: &Path, flags: OFlag, mode: Mode) -> io::Result<OwnedFd> {
+        let rel = if rel.as_os_str().is_empty() { Path::new(".") } else { rel };
+        let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+        // The kernel refuses O_PATH | O_NOFOLLOW on a link under RESOLVE_NO_SYMLINKS only for links
+        // on the way; the last component is what O_NOFOLLOW is for.
+        let how = OpenHow::new().flags(flags).mode(mode).resolve(resolve);
+        Ok(nix::fcntl::openat2(&*self.fd, rel, how)?)
+    }
+
+    fn step(&self, step: Step<'_>, mut run: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+        self.steps.step(step, &mut run)
+    }
+
+    fn error(&self, doing: &'static str, rel: &Path, source: io::Error) -> Error {
+        Error { doing, path: self.path.join(rel), source }
+    }
+}
+
+/// A file being written.
+pub struct Writer {
+    file: File,
+    path: PathBuf,
+    steps: Arc<dyn Steps>,
+}
+
+impl Writer {
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Reads from the same open file, for a download that goes on.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn sync(&self) -> Result<()> {
+        self.steps
+            .step(Step::Sync(&self.path), &mut || self.file.sync_all())
+            .map_err(|source| Error { doing: "sync", path: self.path.clone(), source })
+    }
+
+    pub fn set_mode(&self, mode: u32) -> Result<()> {
+        self.steps
+            .step(Step::Mode(&self.path), &mut || {
+                Ok(nix::sys::stat::fchmod(&self.file, Mode::from_bits_truncate(mode))?)
+            })
+            .map_err(|source| Error { doing: "change the mode of", path: self.path.clone(), source })
+    }
+
+    pub fn set_owner(&self, uid: u32, gid: u32) -> Result<()> {
+        self.steps
+            .step(Step::Owner(&self.path), &mut || {
+                std::os::unix::fs::fchown(&self.file, Some(uid), Some(gid))
+            })
+            .map_err(|source| Error { doing: "change the owner of", path: self.path.clone(), source })
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let Self { file, path, steps } = self;
+        steps.step(Step::Write(path, buf.len()), &mut || file.write_all(buf))?;
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn parent_of(rel: &Path) -> &Path {
+    rel.parent().unwrap_or(Path::new(""))
+}
+
+fn failed(doing: &'static str, path: &Path, errno: Errno) -> Error {
+    Error { doing, path: path.to_owned(), source: errno.into() }
+}
+
+/// The archive-independent way to say "this is not what it should be".
+pub fn invalid(message: impl AsRef<str>) -> Failure {
+    Failure::new(Code::ArchiveInvalid, message)
+}

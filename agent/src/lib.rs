@@ -1,0 +1,4 @@
+//! The restore agent: see ARCHITECTURE.md for the way of one restore through these modules.
+
+pub mod files;
+pub mod tree;
