@@ -30,11 +30,15 @@ impl TreePath {
 
     /// The folder that holds it; none for a name directly below the root.
     pub fn parent(&self) -> Option<TreePath> {
-        self.0.rsplit_once('/').map(|(parent, _)| TreePath(parent.to_owned()))
+        self.0
+            .rsplit_once('/')
+            .map(|(parent, _)| TreePath(parent.to_owned()))
     }
 
     pub fn is_below(&self, folder: &TreePath) -> bool {
-        self.0.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        self.0
+            .strip_prefix(folder.as_str())
+            .is_some_and(|rest| rest.starts_with('/'))
     }
 }
 
@@ -44,23 +48,37 @@ impl FromStr for TreePath {
     fn from_str(text: &str) -> Result<Self, String> {
         let shown = || one_line(&text.chars().take(120).collect::<String>());
         if text.is_empty() || text.len() > Self::MAX_BYTES {
-            return Err(format!("path '{}' has {} bytes, of 1 to 1024", shown(), text.len()));
+            return Err(format!(
+                "path '{}' has {} bytes, of 1 to 1024",
+                shown(),
+                text.len()
+            ));
         }
         if text.starts_with('/') {
             return Err(format!("path '{}' is absolute", shown()));
         }
         if text.chars().any(|c| c.is_control() || c == '\\') {
-            return Err(format!("path '{}' holds a control character or a backslash", shown()));
+            return Err(format!(
+                "path '{}' holds a control character or a backslash",
+                shown()
+            ));
         }
         let mut depth = 0;
         for part in text.split('/') {
             depth += 1;
             if part.is_empty() || part == "." || part == ".." || part.len() > 255 {
-                return Err(format!("path '{}' holds the part '{}'", shown(), one_line(part)));
+                return Err(format!(
+                    "path '{}' holds the part '{}'",
+                    shown(),
+                    one_line(part)
+                ));
             }
         }
         if depth > Self::MAX_DEPTH {
-            return Err(format!("path '{}' has {depth} levels, of at most 32", shown()));
+            return Err(format!(
+                "path '{}' has {depth} levels, of at most 32",
+                shown()
+            ));
         }
         Ok(Self(text.to_owned()))
     }
@@ -124,7 +142,12 @@ impl FromStr for Digest {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{}' is not a SHA-256 digest in lower-case hexadecimal", one_line(text));
+        let wrong = || {
+            format!(
+                "'{}' is not a SHA-256 digest in lower-case hexadecimal",
+                one_line(text)
+            )
+        };
         let lower = |b: &u8| b.is_ascii_digit() || (b'a'..=b'f').contains(b);
         if text.len() != 64 || !text.bytes().all(|b| lower(&b)) {
             return Err(wrong());
@@ -231,13 +254,16 @@ impl Index {
 
     /// In the order of domains, then of paths: a folder comes before what is in it.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
-        self.domains
-            .iter()
-            .flat_map(|(domain, entries)| entries.values().map(move |entry| (domain.as_str(), entry)))
+        self.domains.iter().flat_map(|(domain, entries)| {
+            entries.values().map(move |entry| (domain.as_str(), entry))
+        })
     }
 
     pub fn domain(&self, name: &str) -> impl Iterator<Item = &Entry> {
-        self.domains.get(name).into_iter().flat_map(BTreeMap::values)
+        self.domains
+            .get(name)
+            .into_iter()
+            .flat_map(BTreeMap::values)
     }
 
     pub fn get(&self, domain: &str, path: &TreePath) -> Option<&Entry> {
@@ -246,9 +272,11 @@ impl Index {
 
     /// Bytes of content and number of files.
     pub fn totals(&self) -> (u64, u64) {
-        self.iter().filter(|(_, entry)| entry.is_file()).fold((0, 0), |(bytes, files), (_, entry)| {
-            (bytes + entry.size(), files + 1)
-        })
+        self.iter()
+            .filter(|(_, entry)| entry.is_file())
+            .fold((0, 0), |(bytes, files), (_, entry)| {
+                (bytes + entry.size(), files + 1)
+            })
     }
 }
 
@@ -258,12 +286,20 @@ mod tests {
 
     #[test]
     fn a_path_that_could_leave_the_tree_is_not_a_tree_path() {
-        for bad in ["", "/etc", "a/../b", "..", ".", "a//b", "a/", "a\\b", "a\nb", "a\u{7f}"] {
+        for bad in [
+            "", "/etc", "a/../b", "..", ".", "a//b", "a/", "a\\b", "a\nb", "a\u{7f}",
+        ] {
             assert!(bad.parse::<TreePath>().is_err(), "{bad:?}");
         }
         assert!("x/".repeat(33).parse::<TreePath>().is_err());
         assert!("x".repeat(256).parse::<TreePath>().is_err());
-        assert_eq!("etc/nftables.d/10-a b.nft".parse::<TreePath>().unwrap().to_string(), "/etc/nftables.d/10-a b.nft");
+        assert_eq!(
+            "etc/nftables.d/10-a b.nft"
+                .parse::<TreePath>()
+                .unwrap()
+                .to_string(),
+            "/etc/nftables.d/10-a b.nft"
+        );
     }
 
     #[test]

@@ -63,8 +63,13 @@ pub enum Role {
 }
 
 impl Role {
-    pub const ALL: [Role; 5] =
-        [Role::Standalone, Role::Primary, Role::Secondary, Role::Control, Role::Data];
+    pub const ALL: [Role; 5] = [
+        Role::Standalone,
+        Role::Primary,
+        Role::Secondary,
+        Role::Control,
+        Role::Data,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {

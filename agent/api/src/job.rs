@@ -91,11 +91,17 @@ impl fmt::Display for Phase {
 pub enum Outcome {
     Succeeded,
     /// Nothing was changed.
-    Failed { failures: Vec<Failure> },
+    Failed {
+        failures: Vec<Failure>,
+    },
     /// The new configuration was activated, then taken back.
-    RolledBack { failures: Vec<Failure> },
+    RolledBack {
+        failures: Vec<Failure>,
+    },
     /// Neither configuration could be made whole; network and SSH stay down.
-    Broken { failures: Vec<Failure> },
+    Broken {
+        failures: Vec<Failure>,
+    },
 }
 
 impl Outcome {

@@ -13,8 +13,8 @@ pub use backup::{BackupDetails, BackupEntry, DomainChange};
 pub use failure::{Code, Failure, one_line};
 pub use identity::{DeviceIdentity, HardwareIdentity, Interface, Registration, Role, Software};
 pub use job::{
-    HistoryEntry, HostKey, JobKind, JobView, Lock, Outcome, Phase, Progress, Question, QuestionKind,
-    Status,
+    HistoryEntry, HostKey, JobKind, JobView, Lock, Outcome, Phase, Progress, Question,
+    QuestionKind, Status,
 };
 pub use request::{Answer, AnswerRequest, Created, Location, RestoreRequest, Source, Started};
 pub use secret::Secret;

@@ -1,0 +1,455 @@
+//! Domains: areas of configuration, declared as data by the vendor.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use glob::{MatchOptions, Pattern};
+use regex_lite::Regex;
+use reinstate_api::{Code, Failure, one_line};
+use serde::{Deserialize, Deserializer};
+
+use crate::dropin::DropIn;
+use crate::tree::TreePath;
+
+/// What a restore does to a domain. Resolved while staging; activation knows no policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// The backup's content, and nothing else.
+    Replace,
+    /// The backup's content, and local entries that the backup lacks.
+    Merge,
+    /// Everything goes, and is listed to be enrolled again.
+    Remove,
+    /// Neither backed up nor touched.
+    Keep,
+}
+
+impl Policy {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Policy::Replace => "replace",
+            Policy::Merge => "merge",
+            Policy::Remove => "remove",
+            Policy::Keep => "keep",
+        }
+    }
+}
+
+/// One area of configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Domain {
+    pub name: String,
+    /// Raised when the meaning of the files changes; an archive's must be the same.
+    pub version: u32,
+    /// What the domain owns: files, and whole folders where a slash ends the path.
+    pub paths: Vec<Owned>,
+    /// Globs of paths in an owned folder that are the image's all the same.
+    #[serde(default)]
+    pub except: Vec<PathGlob>,
+    pub restore: Policy,
+    /// An appliance that lacks this domain may leave it out of a restore.
+    #[serde(default)]
+    pub optional: bool,
+    /// Globs of files that are clear in the archive and sealed on the device.
+    #[serde(default)]
+    pub secrets: Vec<PathGlob>,
+    /// Symbolic links that may exist, with where each may point to.
+    #[serde(default)]
+    pub links: Vec<LinkRule>,
+    /// Restarted when the domain changes without a reboot.
+    #[serde(default)]
+    pub units: Vec<String>,
+    /// A fixed argument vector; `{root}` stands for the root of the tree to check.
+    #[serde(default)]
+    pub validate: Vec<String>,
+    /// Lines that are never activated.
+    #[serde(default)]
+    pub refuse: Vec<Refusal>,
+    /// Present where the domain is the account database, which is merged account by account.
+    #[serde(default)]
+    pub accounts: Option<Accounts>,
+}
+
+/// `/etc/nftables.conf` (a file) or `/etc/nftables.d/` (a whole folder).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owned {
+    pub path: TreePath,
+    pub folder: bool,
+}
+
+impl Owned {
+    fn holds(&self, path: &TreePath) -> bool {
+        *path == self.path || (self.folder && path.is_below(&self.path))
+    }
+
+    fn overlaps(&self, other: &Owned) -> bool {
+        self.holds(&other.path) || other.holds(&self.path)
+    }
+}
+
+impl fmt::Display for Owned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.path, if self.folder { "/" } else { "" })
+    }
+}
+
+impl<'de> Deserialize<'de> for Owned {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let (path, folder) = match text.strip_suffix('/') {
+            Some(path) => (path, true),
+            None => (text.as_str(), false),
+        };
+        let path = absolute(path).map_err(serde::de::Error::custom)?;
+        Ok(Self { path, folder })
+    }
+}
+
+/// Reads an absolute path as the vendor writes it.
+pub fn absolute(text: &str) -> Result<TreePath, String> {
+    text.strip_prefix('/')
+        .ok_or_else(|| {
+            format!(
+                "path '{}' is relative; it must begin with '/'",
+                one_line(text)
+            )
+        })?
+        .parse()
+}
+
+/// A glob over absolute paths; `*` does not cross a slash, `**` does.
+#[derive(Clone, Debug)]
+pub struct PathGlob(Pattern);
+
+impl PathGlob {
+    pub fn matches(&self, path: &TreePath) -> bool {
+        self.matches_text(&format!("/{}", path.as_str()))
+    }
+
+    fn matches_text(&self, path: &str) -> bool {
+        let options = MatchOptions {
+            require_literal_separator: true,
+            ..MatchOptions::new()
+        };
+        self.0.matches_with(path, options)
+    }
+}
+
+impl<'de> Deserialize<'de> for PathGlob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if !text.starts_with('/') {
+            let relative = format!(
+                "glob '{}' is relative; it must begin with '/'",
+                one_line(&text)
+            );
+            return Err(serde::de::Error::custom(relative));
+        }
+        Pattern::new(&text)
+            .map(Self)
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// Which symbolic links may exist, and where they may point to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkRule {
+    pub path: PathGlob,
+    /// Of the target, made absolute.
+    pub target: PathGlob,
+}
+
+/// Lines that would execute programs or make an account equal to root.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    /// The files it looks at; all of the domain where it is absent.
+    #[serde(default, rename = "in")]
+    pub within: Option<PathGlob>,
+    #[serde(deserialize_with = "regex")]
+    pub line: Regex,
+    /// Lines that also match this are let through.
+    #[serde(default, deserialize_with = "some_regex")]
+    pub except: Option<Regex>,
+}
+
+fn regex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Regex, D::Error> {
+    Regex::new(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+fn some_regex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Regex>, D::Error> {
+    regex(deserializer).map(Some)
+}
+
+/// How the account database is merged: accounts in the range come from the backup, all others stay
+/// as they are here.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Accounts {
+    pub first_uid: u32,
+    pub last_uid: u32,
+    /// Local accounts that stay although the backup lacks them.
+    #[serde(default)]
+    pub keep: Vec<String>,
+}
+
+impl Domain {
+    pub fn owns(&self, path: &TreePath) -> bool {
+        self.paths.iter().any(|owned| owned.holds(path))
+            && !self.except.iter().any(|glob| glob.matches(path))
+    }
+
+    /// True where `path` is itself one of the declared paths: its parents are the image's.
+    pub fn is_secret(&self, path: &TreePath) -> bool {
+        self.secrets.iter().any(|glob| glob.matches(path))
+    }
+
+    /// Is a link at `path` to `target` one of the declared ones?
+    pub fn allows_link(&self, path: &TreePath, target: &str) -> bool {
+        let Some(target) = absolute_target(path, target) else {
+            return false;
+        };
+        self.links
+            .iter()
+            .any(|rule| rule.path.matches(path) && rule.target.matches_text(&target))
+    }
+
+    /// The rules for one file, none for most.
+    pub fn refusals(&self, path: &TreePath) -> Vec<&Refusal> {
+        self.refuse
+            .iter()
+            .filter(|rule| rule.within.as_ref().is_none_or(|glob| glob.matches(path)))
+            .collect()
+    }
+
+    fn problems(&self, found: &mut Vec<String>) {
+        let name_fits = self.name.starts_with(|c: char| c.is_ascii_lowercase())
+            && self.name.len() <= 32
+            && self
+                .name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        if !name_fits {
+            found.push("name must be 1 to 32 of a-z, 0-9 and '-', a letter first".into());
+        }
+        if self.paths.is_empty() {
+            found.push("paths is empty; a domain owns at least one path".into());
+        }
+        for (at, owned) in self.paths.iter().enumerate() {
+            if let Some(other) = self.paths[..at].iter().find(|other| owned.overlaps(other)) {
+                found.push(format!("path {owned} overlaps {other}"));
+            }
+            if let Some(reserved) = RESERVED.iter().find(|path| reserved(owned, path)) {
+                found.push(format!(
+                    "path {owned} overlaps /{reserved}, which no domain may own"
+                ));
+            }
+        }
+        if self
+            .validate
+            .first()
+            .is_some_and(|program| !program.starts_with('/'))
+        {
+            found.push(format!(
+                "validate runs '{}', which is not an absolute path",
+                self.validate[0]
+            ));
+        }
+        if self
+            .accounts
+            .as_ref()
+            .is_some_and(|a| a.first_uid == 0 || a.first_uid > a.last_uid)
+        {
+            found.push("accounts: first-uid must be from 1 to last-uid".into());
+        }
+    }
+}
+
+/// What the first process, its generators and udev read before activation, what the agent keeps for
+/// itself, and what is not on a disk.
+const RESERVED: &[&str] = &[
+    "etc/systemd/system",
+    "etc/systemd/user",
+    "etc/systemd/system.conf",
+    "etc/systemd/system.conf.d",
+    "etc/udev",
+    "etc/fstab",
+    "etc/crypttab",
+    "etc/machine-id",
+    "etc/modules-load.d",
+    "etc/ld.so.preload",
+    "etc/reinstate",
+    "usr",
+    "boot",
+    "run",
+    "proc",
+    "sys",
+    "dev",
+    "var/lib/reinstate",
+    "var/sf/backup",
+];
+
+fn reserved(owned: &Owned, path: &str) -> bool {
+    let path = Owned {
+        path: path.parse().expect("the reserved paths are tree paths"),
+        folder: true,
+    };
+    owned.overlaps(&path)
+}
+
+/// Resolves `.` and `..` in a link's target, without looking at any disk.
+fn absolute_target(link: &TreePath, target: &str) -> Option<String> {
+    let mut parts: Vec<&str> = match target.strip_prefix('/') {
+        Some(_) => Vec::new(),
+        None => link
+            .as_str()
+            .split('/')
+            .rev()
+            .skip(1)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .collect(),
+    };
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(format!("/{}", parts.join("/")))
+}
+
+/// All domains of an appliance, by name. No two own the same path.
+#[derive(Clone, Debug, Default)]
+pub struct Domains(BTreeMap<String, Domain>);
+
+impl Domains {
+    /// From the drop-ins; reports every problem of every file.
+    pub fn from_drop_ins(drop_ins: &[DropIn]) -> Result<Self, Vec<Failure>> {
+        let mut domains: BTreeMap<String, Domain> = BTreeMap::new();
+        let mut failures = Vec::new();
+        for drop_in in drop_ins {
+            let domain: Domain = match drop_in.parse() {
+                Ok(domain) => domain,
+                Err(failure) => {
+                    failures.push(failure);
+                    continue;
+                }
+            };
+            let mut problems = Vec::new();
+            domain.problems(&mut problems);
+            for other in domains.values() {
+                for (mine, theirs) in pairs(&domain.paths, &other.paths) {
+                    if mine.overlaps(theirs) {
+                        problems.push(format!(
+                            "path {mine} overlaps {theirs} of domain '{}'",
+                            other.name
+                        ));
+                    }
+                }
+            }
+            if domains.contains_key(&domain.name) {
+                problems.push(format!("domain '{}' is declared twice", domain.name));
+            }
+            failures.extend(problems.iter().map(|problem| drop_in.failure(problem)));
+            domains.entry(domain.name.clone()).or_insert(domain);
+        }
+        if domains.is_empty() && failures.is_empty() {
+            failures.push(
+                Failure::new(Code::ProfileInvalid, "no domain is declared")
+                    .hint("put domain files into /usr/lib/reinstate/domains.d"),
+            );
+        }
+        if failures.is_empty() {
+            Ok(Self(domains))
+        } else {
+            Err(failures)
+        }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Domain> {
+        self.0.get(name)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Domain> {
+        self.0.values()
+    }
+
+    /// Those that generations hold: all but the `keep` ones.
+    pub fn stored(&self) -> impl Iterator<Item = &Domain> {
+        self.iter().filter(|domain| domain.restore != Policy::Keep)
+    }
+}
+
+fn pairs<'a>(a: &'a [Owned], b: &'a [Owned]) -> impl Iterator<Item = (&'a Owned, &'a Owned)> {
+    a.iter().flat_map(move |x| b.iter().map(move |y| (x, y)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn domain(text: &str) -> Result<Domains, Vec<Failure>> {
+        Domains::from_drop_ins(&[DropIn {
+            path: "a.toml".into(),
+            text: text.into(),
+        }])
+    }
+
+    #[test]
+    fn an_unknown_key_a_relative_path_and_a_reserved_path_are_refused() {
+        let base = "name = 'a'\nversion = 1\nrestore = 'replace'\n";
+        for (rest, says) in [
+            ("paths = ['/etc/a']\ncolour = 'red'", "colour"),
+            ("paths = ['etc/a']", "relative"),
+            ("paths = ['/etc/fstab']", "no domain may own"),
+            ("paths = ['/etc/']", "no domain may own"),
+            ("paths = ['/etc/a/', '/etc/a/b']", "overlaps"),
+            (
+                "paths = ['/etc/a']\nvalidate = ['sh', '-c', 'true']",
+                "absolute",
+            ),
+        ] {
+            let failures = domain(&format!("{base}{rest}")).unwrap_err();
+            assert!(
+                failures[0].message.contains(says),
+                "{rest}: {}",
+                failures[0]
+            );
+            assert_eq!(failures[0].code, Code::ProfileInvalid);
+        }
+    }
+
+    #[test]
+    fn domains_that_overlap_are_refused_naming_both() {
+        let files = [("a", "/etc/x/"), ("b", "/etc/x/y")].map(|(name, path)| DropIn {
+            path: format!("{name}.toml"),
+            text: format!("name = '{name}'\nversion = 1\nrestore = 'replace'\npaths = ['{path}']"),
+        });
+        let failures = Domains::from_drop_ins(&files).unwrap_err();
+        assert!(failures[0].message.contains("/etc/x/y") && failures[0].message.contains("'a'"));
+    }
+
+    #[test]
+    fn a_link_may_point_only_where_its_rule_says() {
+        let domains = domain(
+            "name = 'a'\nversion = 1\nrestore = 'replace'\npaths = ['/etc/localtime']\n\
+             links = [{ path = '/etc/localtime', target = '/usr/share/zoneinfo/**' }]",
+        )
+        .unwrap();
+        let a = domains.get("a").unwrap();
+        let path: TreePath = "etc/localtime".parse().unwrap();
+        assert!(a.allows_link(&path, "../usr/share/zoneinfo/Europe/Berlin"));
+        assert!(a.allows_link(&path, "/usr/share/zoneinfo/UTC"));
+        assert!(!a.allows_link(&path, "/usr/share/zoneinfo/../../../etc/shadow"));
+        assert!(!a.allows_link(&path, "../../../etc/shadow"));
+        assert!(!a.allows_link(&"etc/other".parse().unwrap(), "/usr/share/zoneinfo/UTC"));
+    }
+}

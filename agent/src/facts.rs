@@ -1,0 +1,207 @@
+//! What an appliance is at this moment: read as the profile says, from the files below its root.
+
+use std::path::Path;
+
+use reinstate_api::{
+    Code, DeviceIdentity, Failure, HardwareIdentity, Interface, Registration, Role, Software,
+    one_line,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::files::{Folder, found};
+use crate::profile::{Profile, Reading};
+
+/// Everything that checks, manifests and `show version` compare or print.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    pub hardware: HardwareIdentity,
+    pub hypervisor: String,
+    pub device: DeviceIdentity,
+    pub software: Software,
+    pub licence: String,
+    /// None where the appliance is not registered with a manager.
+    pub registration: Option<Registration>,
+}
+
+const MAX_BYTES: u64 = 64 << 10;
+
+impl Facts {
+    pub fn read(root: &Folder, profile: &Profile) -> Result<Self, Failure> {
+        let identity = &profile.identity;
+        let one = |reading: &Reading| Ok::<_, Failure>(read(root, reading)?.into_iter().next());
+        let some = |reading: &Option<Reading>| match reading {
+            Some(reading) => Ok::<_, Failure>(one(reading)?.unwrap_or_default()),
+            None => Ok(String::new()),
+        };
+        let role = some(&identity.role)?;
+        Ok(Self {
+            hardware: HardwareIdentity {
+                model: must(root, "model", &identity.model)?,
+                serial: one(&profile.hardware.serial)?.unwrap_or_default(),
+                uuid: one(&profile.hardware.uuid)?.unwrap_or_default(),
+                network_modules: match &profile.hardware.network_modules {
+                    Some(reading) => read(root, reading)?.len() as u32,
+                    None => 0,
+                },
+                interfaces: interfaces(root, &profile.hardware.interfaces)?,
+            },
+            hypervisor: one(&profile.hardware.hypervisor)?.unwrap_or_default(),
+            device: DeviceIdentity {
+                uuid: one(&identity.device_uuid)?.unwrap_or_default(),
+                hostname: one(&identity.hostname)?.unwrap_or_default(),
+                role: parse_role(&role)?,
+                management: read(root, &profile.management.addresses)?,
+            },
+            software: Software {
+                version: must(root, "version", &identity.version)?,
+                build: must(root, "build", &identity.build)?,
+                patch: some(&identity.patch)?,
+                hotfixes: match &identity.hotfixes {
+                    Some(reading) => read(root, reading)?,
+                    None => Vec::new(),
+                },
+            },
+            licence: some(&identity.licence)?,
+            registration: registration(root, profile)?,
+        })
+    }
+}
+
+fn parse_role(text: &str) -> Result<Role, Failure> {
+    if text.is_empty() {
+        return Ok(Role::Standalone);
+    }
+    Role::ALL
+        .into_iter()
+        .find(|role| role.as_str() == text)
+        .ok_or_else(|| {
+            let roles = Role::ALL.map(Role::as_str).join(", ");
+            Failure::new(
+                Code::ProfileInvalid,
+                format!("the device's role is '{text}', which is none of {roles}"),
+            )
+        })
+}
+
+fn registration(root: &Folder, profile: &Profile) -> Result<Option<Registration>, Failure> {
+    let Some(manager) = &profile.manager else {
+        return Ok(None);
+    };
+    let first = |reading| Ok::<_, Failure>(read(root, reading)?.into_iter().next());
+    let Some(host) = first(&manager.host)?.filter(|host| !host.is_empty()) else {
+        return Ok(None);
+    };
+    Ok(Some(Registration {
+        host,
+        name: first(&manager.name)?.unwrap_or_default(),
+        device_uuid: first(&manager.device_uuid)?.unwrap_or_default(),
+        state: first(&manager.state)?.unwrap_or_default(),
+    }))
+}
+
+fn must(root: &Folder, what: &str, reading: &Reading) -> Result<String, Failure> {
+    read(root, reading)?
+        .into_iter()
+        .find(|value| !value.is_empty())
+        .ok_or_else(|| {
+            let place = match reading {
+                Reading::File(path) | Reading::Folder(path) => path.to_string(),
+                Reading::Key(path, key) => format!("{path}, key {key}"),
+            };
+            Failure::new(
+                Code::ProfileInvalid,
+                format!("the appliance's {what} cannot be read at {place}"),
+            )
+            .hint("the image lacks this file, or the profile names the wrong place")
+        })
+}
+
+fn read(root: &Folder, reading: &Reading) -> Result<Vec<String>, Failure> {
+    let clean = |text: &str| one_line(text.trim());
+    match reading {
+        Reading::File(path) => Ok(text(root, path.as_ref())?
+            .iter()
+            .map(|t| clean(t))
+            .collect()),
+        Reading::Key(path, key) => {
+            let text = text(root, path.as_ref())?.unwrap_or_default();
+            let values = text.lines().filter_map(|line| {
+                let (name, value) = line.split_once('=')?;
+                let value = value.trim();
+                let bare = value
+                    .strip_prefix('"')
+                    .and_then(|v| v.strip_suffix('"'))
+                    .unwrap_or(value);
+                (name.trim() == key).then(|| clean(bare))
+            });
+            Ok(values.collect())
+        }
+        Reading::Folder(path) => {
+            let names = found(root.list(path))?.unwrap_or_default();
+            Ok(names
+                .iter()
+                .map(|(name, _)| clean(&name.to_string_lossy()))
+                .collect())
+        }
+    }
+}
+
+fn text(root: &Folder, path: &Path) -> Result<Option<String>, Failure> {
+    let bytes = found(root.read_in_root(path, MAX_BYTES))?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// The physical interfaces from sysfs in bus order, with the profile's names in that order.
+fn interfaces(root: &Folder, names: &[String]) -> Result<Vec<Interface>, Failure> {
+    let class = Path::new("sys/class/net");
+    let mut physical = Vec::new();
+    for (kernel, _) in found(root.list(class))?.unwrap_or_default() {
+        let base = class.join(&kernel);
+        // Virtual interfaces have no device behind them.
+        let Some(driver) = found(root.read_link_in_root(base.join("device/driver")))? else {
+            continue;
+        };
+        let bus = found(root.read_link_in_root(&base))?.unwrap_or_default();
+        let bus = bus.to_string_lossy().into_owned();
+        let Some(slot) = bus.split('/').rfind(|part| is_pci_address(part)) else {
+            continue;
+        };
+        physical.push((
+            bus.clone(),
+            Interface {
+                name: String::new(),
+                kernel: one_line(&kernel.to_string_lossy()),
+                slot: slot.to_owned(),
+                kind: Path::new(&driver)
+                    .file_name()
+                    .map(|n| one_line(&n.to_string_lossy()))
+                    .unwrap_or_default(),
+                mac: text(root, &base.join("address"))?
+                    .unwrap_or_default()
+                    .trim()
+                    .to_owned(),
+            },
+        ));
+    }
+    physical.sort_by(|a, b| a.0.cmp(&b.0));
+    let named = physical
+        .into_iter()
+        .enumerate()
+        .map(|(at, (_, mut interface))| {
+            interface.name = names
+                .get(at)
+                .cloned()
+                .unwrap_or_else(|| format!("extra{at}"));
+            interface
+        });
+    Ok(named.collect())
+}
+
+/// `0000:03:00.0`
+fn is_pci_address(part: &str) -> bool {
+    let shape: String = part
+        .chars()
+        .map(|c| if c.is_ascii_hexdigit() { 'x' } else { c })
+        .collect();
+    shape == "xxxx:xx:xx.x"
+}

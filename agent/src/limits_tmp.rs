@@ -1,0 +1,2 @@
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+pub struct Limits {}

@@ -1,0 +1,298 @@
+//! The profile: the vendor's description of an appliance, as data.
+
+use std::collections::BTreeMap;
+
+use reinstate_api::{Code, Failure};
+use serde::{Deserialize, Deserializer};
+
+use crate::domain::{self, Domains};
+use crate::dropin::{self, DropIn};
+use crate::files::Folder;
+use crate::limits_tmp::Limits;
+use crate::tree::TreePath;
+
+/// The vendor's description of an appliance.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Profile {
+    /// The product's name, for people.
+    pub product: String,
+    pub identity: Identity,
+    pub hardware: Hardware,
+    pub management: Management,
+    #[serde(default)]
+    pub manager: Option<Manager>,
+    #[serde(default)]
+    pub health: Health,
+    #[serde(default)]
+    pub validators: Validators,
+    #[serde(default)]
+    pub limits: Limits,
+    #[serde(default)]
+    pub texts: Texts,
+}
+
+/// Where the software's and the device's identity is read.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Identity {
+    pub model: Reading,
+    pub version: Reading,
+    pub build: Reading,
+    #[serde(default)]
+    pub patch: Option<Reading>,
+    #[serde(default)]
+    pub hotfixes: Option<Reading>,
+    #[serde(default)]
+    pub licence: Option<Reading>,
+    pub hostname: Reading,
+    pub device_uuid: Reading,
+    #[serde(default)]
+    pub role: Option<Reading>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Hardware {
+    pub serial: Reading,
+    pub uuid: Reading,
+    pub hypervisor: Reading,
+    /// What `hypervisor` may say.
+    pub hypervisors: Vec<String>,
+    #[serde(default)]
+    pub network_modules: Option<Reading>,
+    /// Logical names of the physical interfaces, in bus order.
+    pub interfaces: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Management {
+    /// One of the logical names.
+    pub interface: String,
+    /// Where the configured addresses are read: every value counts.
+    pub addresses: Reading,
+}
+
+/// Where the registration with a manager is kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Manager {
+    /// `configure manager delete` empties this domain.
+    pub domain: String,
+    pub host: Reading,
+    pub name: Reading,
+    pub device_uuid: Reading,
+    pub state: Reading,
+}
+
+/// When the appliance counts as healthy after the restart.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Health {
+    /// Units that must be active.
+    pub units: Vec<String>,
+    /// Seconds after the agent's start; 1 to 3,600.
+    pub deadline: u64,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            units: Vec::new(),
+            deadline: 120,
+        }
+    }
+}
+
+/// How the domains' validators run.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Validators {
+    /// Seconds that one may take; 1 to 3,600.
+    pub time_limit: u64,
+    /// What of the image they see, read-only, beside the tree to check.
+    pub image: Vec<String>,
+}
+
+impl Default for Validators {
+    fn default() -> Self {
+        let image = [
+            "/usr",
+            "/etc/protocols",
+            "/etc/services",
+            "/etc/nsswitch.conf",
+            "/etc/ld.so.cache",
+        ];
+        Self {
+            time_limit: 60,
+            image: image.map(String::from).to_vec(),
+        }
+    }
+}
+
+/// What the product says.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Texts {
+    /// Lines of the caution before the question.
+    pub caution: Vec<String>,
+    /// What remains to be done after a restore.
+    pub post_restore: Vec<String>,
+    /// How to get to another version, build, patch or set of hotfixes.
+    pub upgrade: String,
+}
+
+/// Where a value is read on the appliance.
+#[derive(Clone, Debug)]
+pub enum Reading {
+    /// The whole file, trimmed.
+    File(TreePath),
+    /// Every `KEY=value` line of the file, quotes taken off.
+    Key(TreePath, String),
+    /// The names in a folder, sorted.
+    Folder(TreePath),
+}
+
+impl<'de> Deserialize<'de> for Reading {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            file: Option<String>,
+            key: Option<String>,
+            folder: Option<String>,
+        }
+        use serde::de::Error;
+        let path = |text: &str| domain::absolute(text).map_err(D::Error::custom);
+        match Table::deserialize(deserializer)? {
+            Table {
+                file: Some(file),
+                key: None,
+                folder: None,
+            } => Ok(Self::File(path(&file)?)),
+            Table {
+                file: Some(file),
+                key: Some(key),
+                folder: None,
+            } => Ok(Self::Key(path(&file)?, key)),
+            Table {
+                file: None,
+                key: None,
+                folder: Some(folder),
+            } => Ok(Self::Folder(path(&folder)?)),
+            _ => Err(D::Error::custom(
+                "a reading is { file }, { file, key } or { folder }",
+            )),
+        }
+    }
+}
+
+impl Profile {
+    /// From fragments, later ones over earlier ones, key by key.
+    pub fn from_fragments(fragments: &[DropIn]) -> Result<Self, Vec<Failure>> {
+        let mut whole = toml::Table::new();
+        for fragment in fragments {
+            match fragment.parse::<toml::Table>() {
+                Ok(table) => overlay(&mut whole, table),
+                Err(failure) => return Err(vec![failure]),
+            }
+        }
+        let names: Vec<_> = fragments
+            .iter()
+            .map(|fragment| fragment.path.as_str())
+            .collect();
+        let profile: Profile = whole.try_into().map_err(|error: toml::de::Error| {
+            let of = if names.is_empty() {
+                "no profile file"
+            } else {
+                &names.join(", ")
+            };
+            vec![invalid(format!("{of}: {}", error.message()))]
+        })?;
+        let problems = profile.problems();
+        if problems.is_empty() {
+            Ok(profile)
+        } else {
+            Err(problems)
+        }
+    }
+
+    fn problems(&self) -> Vec<Failure> {
+        let mut found = Vec::new();
+        let interfaces = &self.hardware.interfaces;
+        if !interfaces.contains(&self.management.interface) {
+            found.push(invalid(format!(
+                "management.interface is '{}', which is not in hardware.interfaces ({})",
+                self.management.interface,
+                interfaces.join(", "),
+            )));
+        }
+        for (name, value) in [
+            ("health.deadline", self.health.deadline),
+            ("validators.time-limit", self.validators.time_limit),
+        ] {
+            if !(1..=3600).contains(&value) {
+                found.push(invalid(format!("{name} is {value} s, of 1 to 3600 s")));
+            }
+        }
+        found
+    }
+}
+
+/// The profile and its domains, read and checked together.
+pub fn load(root: &Folder) -> Result<(Profile, Domains), Vec<Failure>> {
+    let one = |failure: Failure| vec![failure];
+    let profile = Profile::from_fragments(&dropin::load(root, "profile.d").map_err(one)?);
+    let domains = Domains::from_drop_ins(&dropin::load(root, "domains.d").map_err(one)?);
+    match (profile, domains) {
+        (Ok(profile), Ok(domains)) => {
+            if let Some(manager) = &profile.manager
+                && domains.get(&manager.domain).is_none()
+            {
+                let unknown = format!(
+                    "manager.domain is '{}', which is not declared",
+                    manager.domain
+                );
+                return Err(one(invalid(unknown)));
+            }
+            Ok((profile, domains))
+        }
+        (profile, domains) => Err([profile.err(), domains.err()]
+            .into_iter()
+            .flatten()
+            .flatten()
+            .collect()),
+    }
+}
+
+fn overlay(whole: &mut toml::Table, over: toml::Table) {
+    for (key, value) in over {
+        match (whole.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => overlay(below, above),
+            (_, value) => {
+                whole.insert(key, value);
+            }
+        }
+    }
+}
+
+fn invalid(message: String) -> Failure {
+    Failure::new(Code::ProfileInvalid, message)
+        .hint("correct the profile; `reinstated lint DIR` checks one offline")
+}
+
+/// Lint's view of a folder: what is declared, by name.
+pub fn summary(profile: &Profile, domains: &Domains) -> BTreeMap<String, String> {
+    domains
+        .iter()
+        .map(|domain| {
+            let paths: Vec<_> = domain.paths.iter().map(ToString::to_string).collect();
+            (
+                domain.name.clone(),
+                format!("{} {}", domain.restore.as_str(), paths.join(" ")),
+            )
+        })
+        .chain([("product".to_owned(), profile.product.clone())])
+        .collect()
+}
