@@ -176,6 +176,12 @@ pub struct Refusal {
     pub except: Option<Regex>,
 }
 
+impl Refusal {
+    fn looks_at(&self, path: &TreePath) -> bool {
+        self.within.as_ref().is_none_or(|glob| glob.matches(path))
+    }
+}
+
 fn regex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Regex, D::Error> {
     Regex::new(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
@@ -202,7 +208,6 @@ impl Domain {
             && !self.except.iter().any(|glob| glob.matches(path))
     }
 
-    /// True where `path` is itself one of the declared paths: its parents are the image's.
     pub fn is_secret(&self, path: &TreePath) -> bool {
         self.secrets.iter().any(|glob| glob.matches(path))
     }
@@ -217,12 +222,28 @@ impl Domain {
             .any(|rule| rule.path.matches(path) && rule.target.matches_text(&target))
     }
 
-    /// The rules for one file, none for most.
-    pub fn refusals(&self, path: &TreePath) -> Vec<&Refusal> {
-        self.refuse
+    /// Does any rule look at this file?
+    pub fn inspects(&self, path: &TreePath) -> bool {
+        self.refuse.iter().any(|rule| rule.looks_at(path))
+    }
+
+    /// The first line of a file's content that is never activated, with its number.
+    pub fn refused_line<'a>(&self, path: &TreePath, content: &'a str) -> Option<(usize, &'a str)> {
+        let rules: Vec<_> = self
+            .refuse
             .iter()
-            .filter(|rule| rule.within.as_ref().is_none_or(|glob| glob.matches(path)))
-            .collect()
+            .filter(|rule| rule.looks_at(path))
+            .collect();
+        let refused = |line: &str| {
+            rules.iter().any(|rule| {
+                rule.line.is_match(line) && !rule.except.as_ref().is_some_and(|e| e.is_match(line))
+            })
+        };
+        content
+            .lines()
+            .enumerate()
+            .find(|(_, line)| refused(line))
+            .map(|(at, line)| (at + 1, line))
     }
 
     fn problems(&self, found: &mut Vec<String>) {

@@ -26,6 +26,8 @@ pub enum Step<'a> {
     Create(&'a Path),
     Write(&'a Path, usize),
     Sync(&'a Path),
+    /// Of the whole file system that the folder is on.
+    SyncAll(&'a Path),
     Rename(&'a Path, &'a Path),
     Remove(&'a Path),
     MakeFolder(&'a Path),
@@ -510,6 +512,13 @@ impl Folder {
             Ok(nix::unistd::syncfs(self.fd.as_fd())?)
         })
         .map_err(|e| self.error("sync", Path::new(""), e))
+    }
+
+    /// The file system that the folder is on.
+    pub fn device(&self) -> Result<u64> {
+        let stat = nix::sys::stat::fstat(&*self.fd)
+            .map_err(|e| self.error("examine", Path::new(""), e.into()))?;
+        Ok(stat.st_dev)
     }
 
     /// Free bytes and free inodes of the folder's file system, for a process without privileges.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::{self, Read};
 use std::str::FromStr;
 
 use reinstate_api::one_line;
@@ -33,6 +34,11 @@ impl TreePath {
         self.0
             .rsplit_once('/')
             .map(|(parent, _)| TreePath(parent.to_owned()))
+    }
+
+    /// The same path under another folder; both are tree paths, so the result holds no bad part.
+    pub fn under(&self, folder: &str) -> TreePath {
+        TreePath(format!("{folder}/{}", self.0))
     }
 
     pub fn is_below(&self, folder: &TreePath) -> bool {
@@ -172,6 +178,37 @@ impl TryFrom<String> for Digest {
 impl From<Digest> for String {
     fn from(digest: Digest) -> Self {
         digest.to_string()
+    }
+}
+
+/// Hashes and counts what is read through it: a file's digest in the one read that copies it.
+pub struct Hashing<R> {
+    inner: R,
+    hasher: Sha256,
+    size: u64,
+}
+
+impl<R: Read> Hashing<R> {
+    pub fn new(inner: R) -> Self {
+        Self {
+            inner,
+            hasher: Sha256::new(),
+            size: 0,
+        }
+    }
+
+    /// Bytes read, and their digest.
+    pub fn finish(self) -> (u64, Digest) {
+        (self.size, Digest::finish(self.hasher))
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buf)?;
+        self.hasher.update(&buf[..read]);
+        self.size += read as u64;
+        Ok(read)
     }
 }
 

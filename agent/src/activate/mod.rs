@@ -1,0 +1,167 @@
+//! The only writer of the live configuration.
+//!
+//! It knows no policy: it makes each domain equal to its generation, file by file, and touches no
+//! path that no domain owns. Doing it again does the same thing again, so a power cut is repaired by
+//! the next boot.
+
+mod apply;
+
+use reinstate_api::{Code, Failure};
+
+use crate::domain::Domains;
+use crate::files::Folder;
+use crate::job::{Job, MAX_BOOTS, Stage, Switch};
+use crate::secrets;
+use crate::state::{State, StateFile};
+use crate::store::{Generation, Names, Store};
+use crate::tree::{Digest, Entry};
+
+/// Present, below the root, while neither configuration could be made whole: what network and SSH
+/// look at before they start.
+pub const BROKEN: &str = "run/reinstate/broken";
+
+/// What activation works with.
+pub struct Activation<'a> {
+    pub root: &'a Folder,
+    pub domains: &'a Domains,
+    pub store: &'a Store,
+    pub state: &'a StateFile,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Nothing was pending.
+    Nothing,
+    /// This generation is the live configuration now.
+    Activated(u64),
+}
+
+impl Activation<'_> {
+    /// Makes the pending generation live, or the one before it where that cannot be made whole.
+    ///
+    /// # Errors
+    /// `configuration-broken` where neither could be; the live configuration is then neither.
+    pub fn run(&self) -> Result<Done, Failure> {
+        loop {
+            let state = self.state.read()?;
+            match state.job.as_ref().map(|job| &job.stage) {
+                None | Some(Stage::Preparing { .. }) => {
+                    self.unseal(state.active)?;
+                    return Ok(Done::Nothing);
+                }
+                Some(Stage::Broken { failures }) => return Err(self.broken(failures)),
+                Some(Stage::Activated(switch))
+                    if switch.back.is_empty() && switch.boots >= MAX_BOOTS =>
+                {
+                    let why = format!(
+                        "the agent has not decided on generation {} in {MAX_BOOTS} boots",
+                        switch.target
+                    );
+                    self.go_back(Failure::new(Code::Unhealthy, why))?;
+                }
+                Some(Stage::Activated(switch)) => {
+                    self.next(Job::activating)?;
+                    self.unseal(switch.target)?;
+                    return Ok(Done::Activated(switch.target));
+                }
+                Some(Stage::Pending(switch)) if switch.boots >= MAX_BOOTS => {
+                    let why = format!(
+                        "generation {} was not whole after {MAX_BOOTS} boots",
+                        switch.target
+                    );
+                    self.go_back(Failure::new(Code::ActivationFailed, why))?;
+                }
+                Some(Stage::Pending(switch)) => {
+                    let Switch { target, .. } = *switch;
+                    self.next(Job::activating)?;
+                    match self.apply(target) {
+                        Ok(()) => {
+                            self.next(Job::activated)?;
+                            return Ok(Done::Activated(target));
+                        }
+                        Err(failure) => self.go_back(failure)?,
+                    }
+                }
+            }
+        }
+    }
+
+    fn apply(&self, number: u64) -> Result<(), Failure> {
+        let generation = self.store.generation(number)?;
+        apply::apply(self.root, self.domains, &generation)
+    }
+
+    /// At a boot without a change: the memory that held the keys is empty again.
+    fn unseal(&self, number: u64) -> Result<(), Failure> {
+        if !self.store.numbers()?.contains(&number) {
+            return Ok(()); // Before the factory generation is made.
+        }
+        let generation = self.store.generation(number)?;
+        let mut index = generation.index()?;
+        for entries in index.domains.values_mut() {
+            let mut linked = Ok(());
+            entries.retain(|_, entry| match secrets::is_linked(self.root, entry) {
+                Ok(is) => is,
+                Err(failure) => {
+                    linked = Err(failure);
+                    false
+                }
+            });
+            linked?;
+        }
+        secrets::unseal(self.root, &generation, &index, &Names::read(self.root)?)
+    }
+
+    fn next(&self, transition: impl FnOnce(Job) -> Result<Job, Failure>) -> Result<(), Failure> {
+        self.state.update(|state: &mut State| {
+            state.job = Some(transition(state.running()?)?);
+            Ok(())
+        })
+    }
+
+    fn go_back(&self, failure: Failure) -> Result<(), Failure> {
+        tracing::error!(code = %failure.code, "{failure}");
+        self.next(|job| job.go_back(vec![failure]))
+    }
+
+    fn broken(&self, failures: &[Failure]) -> Failure {
+        let why: Vec<_> = failures
+            .iter()
+            .map(|failure| failure.message.as_str())
+            .collect();
+        let failure = Failure::new(
+            Code::ConfigurationBroken,
+            format!(
+                "neither the new nor the previous configuration could be made whole: {}",
+                why.join("; ")
+            ),
+        )
+        .hint("network and SSH stay down; use the console");
+        if let Err(error) = self
+            .root
+            .make_folders("run/reinstate", 0o755)
+            .and_then(|()| self.root.replace(BROKEN, failure.message.as_bytes(), 0o644))
+        {
+            tracing::error!("{error}");
+        }
+        failure
+    }
+}
+
+/// A file of a generation that is not what was staged.
+pub fn damaged(
+    generation: &Generation,
+    entry: &Entry,
+    digest: Digest,
+    expected: Digest,
+) -> Failure {
+    Failure::new(
+        Code::DigestMismatch,
+        format!(
+            "{} in generation {} has digest {digest}, not {expected}",
+            entry.path,
+            generation.number()
+        ),
+    )
+}

@@ -1,0 +1,384 @@
+//! The job as data, and every transition it can make: pure, without I/O.
+//!
+//! ```text
+//! Preparing ──commit──► Pending ──activated──► Activated ──finish──► ended
+//!     │                 │     ▲                    │
+//!     fail              │     └──── go_back ───────┘ (unhealthy)
+//!     ▼                 └─ go_back ─► Pending (back) ─► … ─► Broken
+//!   ended
+//! ```
+
+use jiff::Timestamp;
+use reinstate_api::{Code, Failure, HistoryEntry, JobKind, Outcome, Phase};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// How often activation of one generation is begun before the other one is tried.
+pub const MAX_BOOTS: u32 = 3;
+
+/// How often the agent asks for a reboot that does not come.
+pub const MAX_REBOOTS: u32 = 3;
+
+/// A job on record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    pub id: Uuid,
+    pub kind: JobKind,
+    pub source: String,
+    pub by: String,
+    pub started: Timestamp,
+    /// What has to be told when it ends, for instance each VPN certificate that came off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    pub stage: Stage,
+}
+
+/// How far a job is, with what is known there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "at", rename_all = "kebab-case")]
+pub enum Stage {
+    /// Nothing was changed yet; a crash here means that nothing happened.
+    Preparing { phase: Phase },
+    /// `target` is to be made the live configuration.
+    Pending(Switch),
+    /// `target` is the live configuration; whether it stays is not decided.
+    Activated(Switch),
+    /// Neither generation could be made whole.
+    Broken { failures: Vec<Failure> },
+}
+
+/// From one generation to another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Switch {
+    pub target: u64,
+    /// What was live before the job: where a way back leads.
+    pub from: u64,
+    /// Activations begun.
+    #[serde(default)]
+    pub boots: u32,
+    /// Reboots asked for.
+    #[serde(default)]
+    pub reboots: u32,
+    /// Why the job goes back; empty while it goes forward.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub back: Vec<Failure>,
+}
+
+/// A transition that the job's stage does not have.
+fn illegal(job: &Job, transition: &str) -> Failure {
+    Failure::new(
+        Code::Internal,
+        format!(
+            "{} {} cannot {transition} in phase {}",
+            job.kind,
+            job.id,
+            job.phase()
+        ),
+    )
+}
+
+type Next = Result<Job, Failure>;
+
+impl Job {
+    pub fn new(id: Uuid, kind: JobKind, source: String, by: String, now: Timestamp) -> Self {
+        let stage = Stage::Preparing {
+            phase: Phase::Receiving,
+        };
+        Self {
+            id,
+            kind,
+            source,
+            by,
+            started: now,
+            notes: Vec::new(),
+            stage,
+        }
+    }
+
+    pub fn phase(&self) -> Phase {
+        match &self.stage {
+            Stage::Preparing { phase } => *phase,
+            Stage::Pending(Switch {
+                boots: 0,
+                reboots: 0,
+                back,
+                ..
+            }) if back.is_empty() => Phase::Committed,
+            Stage::Pending(Switch { boots: 0, .. }) => Phase::Rebooting,
+            Stage::Pending(_) | Stage::Broken { .. } => Phase::Activating,
+            Stage::Activated(_) => Phase::Finishing,
+        }
+    }
+
+    /// To a later phase of the preparation.
+    pub fn advance(mut self, to: Phase) -> Next {
+        match self.stage {
+            Stage::Preparing { phase } if phase < to && to < Phase::Committed => {
+                self.stage = Stage::Preparing { phase: to };
+                Ok(self)
+            }
+            _ => Err(illegal(&self, &format!("advance to {to}"))),
+        }
+    }
+
+    /// The point of no return.
+    pub fn commit(mut self, target: u64, from: u64, notes: Vec<String>) -> Next {
+        match self.stage {
+            Stage::Preparing {
+                phase: Phase::Validating,
+            } => {
+                self.stage = Stage::Pending(Switch {
+                    target,
+                    from,
+                    boots: 0,
+                    reboots: 0,
+                    back: Vec::new(),
+                });
+                self.notes = notes;
+                Ok(self)
+            }
+            _ => Err(illegal(&self, "commit")),
+        }
+    }
+
+    /// A reboot is about to be asked for.
+    pub fn rebooting(mut self) -> Next {
+        match &mut self.stage {
+            Stage::Pending(switch) => {
+                switch.reboots += 1;
+                Ok(self)
+            }
+            _ => Err(illegal(&self, "reboot")),
+        }
+    }
+
+    /// An activation begins.
+    pub fn activating(mut self) -> Next {
+        match &mut self.stage {
+            Stage::Pending(switch) | Stage::Activated(switch) => {
+                switch.boots += 1;
+                Ok(self)
+            }
+            _ => Err(illegal(&self, "activate")),
+        }
+    }
+
+    pub fn activated(mut self) -> Next {
+        match self.stage {
+            Stage::Pending(switch) => {
+                self.stage = Stage::Activated(Switch {
+                    boots: 0,
+                    reboots: 0,
+                    ..switch
+                });
+                Ok(self)
+            }
+            _ => Err(illegal(&self, "be activated")),
+        }
+    }
+
+    /// The target could not be made whole, or is not healthy: back to where the job came from. A
+    /// job that already goes back has nowhere else to go: it is broken.
+    pub fn go_back(mut self, failures: Vec<Failure>) -> Next {
+        self.stage = match self.stage {
+            Stage::Pending(Switch {
+                target, from, back, ..
+            })
+            | Stage::Activated(Switch {
+                target, from, back, ..
+            }) => match back.is_empty() {
+                true => Stage::Pending(Switch {
+                    target: from,
+                    from: target,
+                    boots: 0,
+                    reboots: 0,
+                    back: failures,
+                }),
+                false => Stage::Broken {
+                    failures: [back, failures].concat(),
+                },
+            },
+            _ => return Err(illegal(&self, "go back")),
+        };
+        Ok(self)
+    }
+
+    /// The end of a job that has not changed anything.
+    pub fn fail(
+        self,
+        failures: Vec<Failure>,
+        now: Timestamp,
+        active: u64,
+    ) -> Result<HistoryEntry, Failure> {
+        match self.stage {
+            Stage::Preparing { .. } => {
+                Ok(self.ended(Outcome::Failed { failures }, now, active, active))
+            }
+            _ => Err(illegal(&self, "fail")),
+        }
+    }
+
+    /// The end of a check that found nothing wrong.
+    pub fn checked(self, now: Timestamp, active: u64) -> Result<HistoryEntry, Failure> {
+        match self.stage {
+            Stage::Preparing { .. } if self.kind == JobKind::Check => {
+                Ok(self.ended(Outcome::Succeeded, now, active, active))
+            }
+            _ => Err(illegal(&self, "end as a check")),
+        }
+    }
+
+    /// The end of a job whose target is live and stays.
+    pub fn finish(self, now: Timestamp) -> Result<(HistoryEntry, Switch), Failure> {
+        let Stage::Activated(switch) = &self.stage else {
+            return Err(illegal(&self, "finish"));
+        };
+        let switch = switch.clone();
+        let entry = match switch.back.is_empty() {
+            true => self.ended(Outcome::Succeeded, now, switch.from, switch.target),
+            false => {
+                let failures = switch.back.clone();
+                self.ended(
+                    Outcome::RolledBack { failures },
+                    now,
+                    switch.target,
+                    switch.target,
+                )
+            }
+        };
+        Ok((entry, switch))
+    }
+
+    fn ended(self, outcome: Outcome, now: Timestamp, from: u64, to: u64) -> HistoryEntry {
+        let phase = self.phase();
+        let Self {
+            id,
+            kind,
+            source,
+            by,
+            started,
+            notes,
+            ..
+        } = self;
+        HistoryEntry {
+            id,
+            kind,
+            source,
+            by,
+            started,
+            ended: now,
+            phase,
+            from,
+            to,
+            notes,
+            outcome,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job() -> Job {
+        Job::new(
+            Uuid::nil(),
+            JobKind::Restore,
+            "backup a.tar".into(),
+            "admin".into(),
+            Timestamp::UNIX_EPOCH,
+        )
+    }
+
+    fn committed() -> Job {
+        job()
+            .advance(Phase::Validating)
+            .unwrap()
+            .commit(2, 1, vec![])
+            .unwrap()
+    }
+
+    fn why(code: Code) -> Vec<Failure> {
+        vec![Failure::new(code, "because")]
+    }
+
+    #[test]
+    fn a_restore_that_goes_well_ends_on_its_target() {
+        let done = committed()
+            .rebooting()
+            .unwrap()
+            .activating()
+            .unwrap()
+            .activated()
+            .unwrap();
+        let (entry, switch) = done.finish(Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(
+            (entry.from, entry.to, entry.outcome),
+            (1, 2, Outcome::Succeeded)
+        );
+        assert!(switch.back.is_empty());
+    }
+
+    #[test]
+    fn an_unhealthy_target_leads_back_once_and_then_nowhere() {
+        let back = committed()
+            .activated()
+            .unwrap()
+            .go_back(why(Code::Unhealthy))
+            .unwrap();
+        assert!(matches!(
+            &back.stage,
+            Stage::Pending(Switch {
+                target: 1,
+                from: 2,
+                ..
+            })
+        ));
+        let (entry, _) = back
+            .clone()
+            .activated()
+            .unwrap()
+            .finish(Timestamp::UNIX_EPOCH)
+            .unwrap();
+        assert_eq!(
+            entry.outcome,
+            Outcome::RolledBack {
+                failures: why(Code::Unhealthy)
+            }
+        );
+        assert_eq!((entry.from, entry.to), (1, 1));
+        let broken = back.go_back(why(Code::ActivationFailed)).unwrap();
+        assert!(matches!(&broken.stage, Stage::Broken { failures } if failures.len() == 2));
+        assert!(broken.go_back(why(Code::Internal)).is_err());
+    }
+
+    #[test]
+    fn nothing_fails_without_a_trace_after_the_commit() {
+        assert!(
+            committed()
+                .fail(why(Code::Aborted), Timestamp::UNIX_EPOCH, 1)
+                .is_err()
+        );
+        assert!(committed().advance(Phase::Validating).is_err());
+        assert!(committed().commit(3, 1, vec![]).is_err());
+    }
+
+    #[test]
+    fn a_commit_needs_everything_before_it() {
+        for phase in [Phase::AwaitingAnswer, Phase::Locking, Phase::Snapshotting] {
+            assert!(
+                job().advance(phase).unwrap().commit(2, 1, vec![]).is_err(),
+                "{phase}"
+            );
+        }
+        assert!(job().commit(2, 1, vec![]).is_err());
+        assert!(job().advance(Phase::Committed).is_err());
+        assert!(
+            job()
+                .advance(Phase::Locking)
+                .unwrap()
+                .advance(Phase::Locking)
+                .is_err()
+        );
+    }
+}

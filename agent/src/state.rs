@@ -1,0 +1,171 @@
+//! `state.toml`: the one record of what is active, what is pending and what has happened.
+//!
+//! Every change is read, made and written under a file lock, because the daemon and the root
+//! processes take turns; nobody keeps a copy.
+
+use std::fs::File;
+
+use jiff::Timestamp;
+use nix::fcntl::{Flock, FlockArg};
+use reinstate_api::{Code, Failure, HistoryEntry};
+use serde::{Deserialize, Serialize};
+
+use crate::files::{Folder, found};
+use crate::job::{Job, Stage};
+
+/// The newest format that is written, and read.
+pub const FORMAT: u32 = 1;
+
+const FILE: &str = "state.toml";
+const MAX_BYTES: u64 = 4 << 20;
+
+/// How many ended jobs stay on record.
+const HISTORY: usize = 100;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    pub format: u32,
+    /// Raised at every write.
+    pub revision: u64,
+    /// The generation that the live configuration was made from.
+    pub active: u64,
+    /// What a rollback goes back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<u64>,
+    /// The number of the next generation.
+    pub next: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<Job>,
+    /// Newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<HistoryEntry>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            format: FORMAT,
+            revision: 0,
+            active: 0,
+            previous: None,
+            next: 1,
+            job: None,
+            history: Vec::new(),
+        }
+    }
+}
+
+impl State {
+    /// The job that runs; the operation needs one.
+    pub fn running(&self) -> Result<Job, Failure> {
+        self.job
+            .clone()
+            .ok_or_else(|| Failure::new(Code::Internal, "no job is on record"))
+    }
+
+    /// A number for a new generation, never given twice.
+    pub fn take_number(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        number
+    }
+
+    /// Ends a job that changed nothing.
+    pub fn end(&mut self, entry: HistoryEntry) {
+        self.job = None;
+        self.history.insert(0, entry);
+        self.history.truncate(HISTORY);
+    }
+
+    /// Ends a job whose target is live and stays.
+    pub fn finish(&mut self, now: Timestamp) -> Result<HistoryEntry, Failure> {
+        let (entry, switch) = self.running()?.finish(now)?;
+        self.active = switch.target;
+        if switch.back.is_empty() {
+            self.previous = Some(switch.from);
+        }
+        self.end(entry.clone());
+        Ok(entry)
+    }
+
+    /// Generations that must not be removed.
+    pub fn needed(&self) -> Vec<u64> {
+        let mut needed = vec![0, self.active];
+        needed.extend(self.previous);
+        if let Some(Stage::Pending(switch) | Stage::Activated(switch)) =
+            self.job.as_ref().map(|j| &j.stage)
+        {
+            needed.extend([switch.target, switch.from]);
+        }
+        needed
+    }
+}
+
+/// The file, below the agent's own folder.
+#[derive(Clone, Debug)]
+pub struct StateFile {
+    folder: Folder,
+}
+
+impl StateFile {
+    pub fn new(folder: Folder) -> Self {
+        Self { folder }
+    }
+
+    /// The record as it is; a fresh one where there is none yet.
+    pub fn read(&self) -> Result<State, Failure> {
+        let Some(bytes) = found(self.folder.read(FILE, MAX_BYTES))? else {
+            return Ok(State::default());
+        };
+        let text = String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8 text"))?;
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let Format { format } = toml::from_str(&text).map_err(|e| unreadable(e.message()))?;
+        if format != FORMAT {
+            return Err(unreadable(&format!(
+                "its format is {format}, this agent's is {FORMAT}"
+            )));
+        }
+        toml::from_str(&text).map_err(|e| unreadable(e.message()))
+    }
+
+    /// Reads, changes and writes the record: one fsynced rename.
+    pub fn update<T>(
+        &self,
+        change: impl FnOnce(&mut State) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let _guard = self.lock()?;
+        let mut state = self.read()?;
+        let value = change(&mut state)?;
+        state.revision += 1;
+        let text = toml::to_string(&state).map_err(|e| {
+            Failure::new(Code::Internal, format!("state.toml cannot be written: {e}"))
+        })?;
+        self.folder.replace(FILE, text.as_bytes(), 0o600)?;
+        Ok(value)
+    }
+
+    fn lock(&self) -> Result<Flock<File>, Failure> {
+        let folder = self
+            .folder
+            .fd()
+            .try_clone()
+            .map_err(|e| Failure::io("cannot lock the state", &e))?;
+        Flock::lock(File::from(folder), FlockArg::LockExclusive)
+            .map_err(|(_, errno)| Failure::io("cannot lock the state", &errno.into()))
+    }
+}
+
+fn unreadable(why: &str) -> Failure {
+    Failure::new(
+        Code::StateUnreadable,
+        format!("/var/lib/reinstate/{FILE} cannot be read: {why}"),
+    )
+    .hint(
+        "nothing was touched; keep a copy of the file, then set it right or move it away \
+         (the history goes with it, the configuration stays)",
+    )
+}
