@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag};
 use nix::sys::stat::{FchmodatFlags, Mode};
 use nix::unistd::{Gid, Uid, UnlinkatFlags};
-use reinstate_api::{Code, Failure};
+use reinstate_api::Failure;
 
 /// A step that changes a disk.
 #[derive(Clone, Copy, Debug)]
@@ -670,7 +670,3 @@ fn failed(doing: &'static str, path: &Path, errno: Errno) -> Error {
     }
 }
 
-/// The archive-independent way to say "this is not what it should be".
-pub fn invalid(message: impl AsRef<str>) -> Failure {
-    Failure::new(Code::ArchiveInvalid, message)
-}

@@ -1,15 +1,21 @@
 //! The restore agent: see ARCHITECTURE.md for the way of one restore through these modules.
 
 pub mod activate;
+pub mod archive;
+pub mod check;
+pub mod diff;
 pub mod domain;
 pub mod dropin;
 pub mod facts;
 pub mod files;
 pub mod job;
-mod limits_tmp;
 pub mod live;
+pub mod platform;
 pub mod profile;
+pub mod resolve;
 pub mod secrets;
+pub mod stage;
 pub mod state;
 pub mod store;
 pub mod tree;
+pub mod validate;

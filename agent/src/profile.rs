@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use crate::domain::{self, Domains};
 use crate::dropin::{self, DropIn};
 use crate::files::Folder;
-use crate::limits_tmp::Limits;
+use crate::archive::Limits;
 use crate::tree::TreePath;
 
 /// The vendor's description of an appliance.
@@ -22,6 +22,8 @@ pub struct Profile {
     pub management: Management,
     #[serde(default)]
     pub manager: Option<Manager>,
+    #[serde(default)]
+    pub questions: Questions,
     #[serde(default)]
     pub health: Health,
     #[serde(default)]
@@ -84,6 +86,20 @@ pub struct Manager {
     pub name: Reading,
     pub device_uuid: Reading,
     pub state: Reading,
+}
+
+/// How long a job waits for an admin.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Questions {
+    /// Seconds; unanswered by then, the job ends and nothing was changed; 1 to 86,400.
+    pub answer_within: u64,
+}
+
+impl Default for Questions {
+    fn default() -> Self {
+        Self { answer_within: 900 }
+    }
 }
 
 /// When the appliance counts as healthy after the restart.

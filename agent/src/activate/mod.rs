@@ -6,6 +6,8 @@
 
 mod apply;
 
+pub(crate) use apply::inspect;
+
 use reinstate_api::{Code, Failure};
 
 use crate::domain::Domains;

@@ -1,0 +1,75 @@
+//! The archive format: one generation as a POSIX (pax) tar, readable with `tar`, checkable with
+//! `sha256sum -c`.
+//!
+//! ```text
+//! manifest.toml             first member; its last line is `# sha256 <digest of all bytes before>`
+//! SHA256SUMS                second member; `<digest>  <member>` a file, then `# members <digest>`
+//! config/ha/…               the HA domain first: locks need its key early
+//! config/<domain>/<path>    mode, owner and group names in the headers
+//! ```
+//!
+//! `# members` covers what tar itself protects badly, kinds, modes, owners, names and link targets:
+//! it is the SHA-256 of one line a member, `<kind>⇥<mode>⇥<owner>⇥<group>⇥<target>⇥<member>⏎`, in the
+//! order of domains, then of paths, the mode as four octal digits, the target empty for what is no link.
+//! Programs that check sums skip both lines, because they begin with `#`.
+//!
+//! [`read`] is the boundary against untrusted archives: one pass, memory bounded by [`Limits`], and
+//! everything outside the narrow profile that [`write`] keeps to is refused. Beyond what the writer
+//! makes, it takes what `tar` makes of an unpacked archive: GNU headers and long names, times in pax
+//! records, members in any order, and the folders `config/` and `config/<domain>/`, whose modes mean
+//! nothing and which the receiver never sees.
+
+mod header;
+mod input;
+mod limits;
+mod manifest;
+mod members;
+mod names;
+mod pax;
+mod reader;
+mod sums;
+mod tree;
+mod writer;
+
+pub use limits::Limits;
+pub use manifest::{DomainRecord, HaGroup, HaMember, Manifest};
+pub use names::{file_name, is_domain_name, role_in_name};
+pub use reader::{Receiver, read, read_manifest};
+pub use sums::Sums;
+pub use writer::write;
+
+use std::fmt::Display;
+
+use reinstate_api::{Code, Failure};
+
+/// Bytes moved at a time; a receiver that copies content does well with a buffer of this size, kept
+/// from file to file.
+pub const BUFFER: usize = 256 * 1024;
+
+const MANIFEST: &str = "manifest.toml";
+const SUMS: &str = "SHA256SUMS";
+
+fn refused(code: Code, message: impl AsRef<str>) -> Failure {
+    Failure::new(code, message).hint("fetch the archive again, or restore from another one")
+}
+
+fn invalid(message: impl AsRef<str>) -> Failure {
+    refused(Code::ArchiveInvalid, message)
+}
+
+fn too_large(what: impl Display, has: u64, most: u64) -> Failure {
+    Failure::new(
+        Code::ArchiveTooLarge,
+        format!("{what}: {has}, of at most {most}"),
+    )
+    .hint("raise the agent's limit if the archive is to be trusted")
+}
+
+/// A name from an archive, short enough for a message.
+fn shown(name: impl AsRef<str>) -> String {
+    let name = name.as_ref();
+    match name.char_indices().nth(160) {
+        Some((end, _)) => format!("'{}…'", &name[..end]),
+        None => format!("'{name}'"),
+    }
+}

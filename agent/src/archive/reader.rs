@@ -1,0 +1,204 @@
+use std::io::Read;
+
+use reinstate_api::{Code, Failure};
+
+use super::input::Input;
+use super::members::{Kind, Member, Members};
+use super::names::{Place, place};
+use super::tree::Tree;
+use super::{Limits, MANIFEST, Manifest, SUMS, Sums, invalid, refused, shown, too_large};
+use crate::tree::{Digest, Entry, EntryKind, TreePath};
+
+/// Takes what the reader has found good, in the order of the archive. An error ends the reading.
+///
+/// Nothing is good for good before [`read`] returns: the last byte can still show that the archive
+/// is not whole. Folders need not be told before what is in them, but never come after it.
+pub trait Receiver {
+    fn manifest(&mut self, manifest: &Manifest) -> Result<(), Failure>;
+
+    /// Every file that will come, before the first does.
+    fn sums(&mut self, manifest: &Manifest, sums: &Sums) -> Result<(), Failure>;
+
+    fn folder(&mut self, domain: &str, entry: &Entry) -> Result<(), Failure>;
+
+    /// Links come of any domain: whether it declares them, and where one may point, is the receiver's
+    /// to judge.
+    fn link(&mut self, domain: &str, entry: &Entry) -> Result<(), Failure>;
+
+    /// `entry` holds size and digest as announced. All of `content` must be taken; its digest is
+    /// compared right after this returns.
+    fn file(&mut self, domain: &str, entry: &Entry, content: &mut dyn Read) -> Result<(), Failure>;
+}
+
+/// Reads an archive, plain or gzip by its first bytes, in one pass and to the last byte.
+///
+/// # Errors
+///
+/// `archive-format` for another format version, `archive-too-large` beyond a limit,
+/// `digest-mismatch`, `archive-invalid` for everything else that is wrong with the archive; the
+/// receiver's own errors; and a [`Failure`] that `input` returned inside an `io::Error`, as it was.
+pub fn read(
+    input: impl Read,
+    limits: &Limits,
+    receiver: &mut dyn Receiver,
+) -> Result<Manifest, Failure> {
+    let mut members = Members::new(Input::open(input)?);
+    let manifest = manifest(&mut members, limits)?;
+    check_totals(&manifest, limits)?;
+    receiver.manifest(&manifest)?;
+    let sums = sums(&mut members, &manifest, limits)?;
+    let mut tree = Tree::new(&manifest, &sums, limits)?;
+    receiver.sums(&manifest, &sums)?;
+    let mut root = false;
+    while let Some(member) = members.next()? {
+        let (domain, path) = match (place(&member.name)?, &member.kind) {
+            (Place::Path(domain, path), _) => (domain, path),
+            (Place::Root, Kind::Folder) if !root => {
+                root = true;
+                continue;
+            }
+            (Place::Domain(domain), Kind::Folder) => {
+                tree.add_root(domain)?;
+                continue;
+            }
+            (Place::Root | Place::Domain(_), _) => {
+                let why = "has no place; only one folder of that name is taken";
+                return Err(invalid(format!("member {} {why}", shown(&member.name))));
+            }
+        };
+        let kind = match &member.kind {
+            Kind::Folder => EntryKind::Folder,
+            Kind::Link(target) => EntryKind::Link {
+                target: target.clone(),
+            },
+            Kind::File => {
+                let sha256 = tree.expected(&member.name, domain, &path, member.size)?;
+                EntryKind::File {
+                    size: member.size,
+                    sha256,
+                    sealed: false,
+                }
+            }
+        };
+        let entry = entry(&member, path, kind);
+        tree.add(&member.name, domain, &entry)?;
+        match entry.kind {
+            EntryKind::Folder => receiver.folder(domain, &entry)?,
+            EntryKind::Link { .. } => receiver.link(domain, &entry)?,
+            EntryKind::File { sha256, .. } => {
+                file(&mut members, &member.name, domain, &entry, sha256, receiver)?
+            }
+        }
+    }
+    tree.finish()?;
+    members.finish()?;
+    Ok(manifest)
+}
+
+/// Reads the first member alone, for listings; what follows may still be damaged.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_manifest(input: impl Read, limits: &Limits) -> Result<Manifest, Failure> {
+    manifest(&mut Members::new(Input::open(input)?), limits)
+}
+
+fn manifest(members: &mut Members<'_>, limits: &Limits) -> Result<Manifest, Failure> {
+    Manifest::parse(&named(members, "first", MANIFEST, limits.manifest)?)
+}
+
+/// The second member, which is the one that the manifest means.
+fn sums(members: &mut Members<'_>, manifest: &Manifest, limits: &Limits) -> Result<Sums, Failure> {
+    let bytes = named(members, "second", SUMS, limits.sums)?;
+    let has = Digest::of(&bytes);
+    if has != manifest.sha256sums {
+        return Err(mismatch(
+            SUMS,
+            has,
+            &format!("{MANIFEST} says {}", manifest.sha256sums),
+        ));
+    }
+    Sums::parse(&bytes)
+}
+
+fn named(
+    members: &mut Members<'_>,
+    which: &str,
+    name: &str,
+    most: u64,
+) -> Result<Vec<u8>, Failure> {
+    let wrong = |is: &str| {
+        Err(invalid(format!(
+            "the {which} member is {is}, not the file '{name}'"
+        )))
+    };
+    match members.next()? {
+        None => wrong("missing"),
+        Some(member) if member.name != name => wrong(&shown(&member.name)),
+        Some(Member {
+            kind: Kind::Folder | Kind::Link(_),
+            ..
+        }) => wrong("no file"),
+        Some(member) => members.whole(&member, most),
+    }
+}
+
+/// An archive that announces too much is refused before any of it is taken.
+fn check_totals(manifest: &Manifest, limits: &Limits) -> Result<(), Failure> {
+    let (bytes, files) = manifest.totals();
+    if bytes > limits.bytes {
+        return Err(too_large("bytes of configuration", bytes, limits.bytes));
+    }
+    if files > limits.files {
+        return Err(too_large("files of configuration", files, limits.files));
+    }
+    Ok(())
+}
+
+fn entry(member: &Member, path: TreePath, kind: EntryKind) -> Entry {
+    Entry {
+        path,
+        mode: member.mode,
+        owner: member.owner.clone(),
+        group: member.group.clone(),
+        kind,
+    }
+}
+
+fn file(
+    members: &mut Members<'_>,
+    name: &str,
+    domain: &str,
+    entry: &Entry,
+    expected: Digest,
+    receiver: &mut dyn Receiver,
+) -> Result<(), Failure> {
+    let name = format!("member {}", shown(name));
+    let mut content = members.content(entry.size(), &name);
+    let received = receiver.file(domain, entry, &mut content);
+    // The receiver knows less of what went wrong with the archive.
+    if let Some(failure) = content.failure() {
+        return Err(failure);
+    }
+    received?;
+    if content.left() > 0 {
+        let (taken, size) = (entry.size() - content.left(), entry.size());
+        return Err(Failure::new(
+            Code::Internal,
+            format!("{name}: {taken} of {size} bytes were taken"),
+        ));
+    }
+    let has = content.finish()?;
+    match has == expected {
+        true => Ok(()),
+        false => Err(mismatch(&name, has, &format!("{SUMS} says {expected}"))),
+    }
+}
+
+fn mismatch(what: &str, has: Digest, says: &str) -> Failure {
+    refused(
+        Code::DigestMismatch,
+        format!("{what} has SHA-256 {has}, {says}"),
+    )
+}

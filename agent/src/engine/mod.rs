@@ -1,0 +1,264 @@
+//! The owner of the job: starts it, records every step of it, asks and is answered, ends it.
+
+mod context;
+mod export;
+mod finish;
+mod flow;
+mod receive;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use jiff::Timestamp;
+use reinstate_api::{
+    Answer, AnswerRequest, BACKUP_FOLDER, Code, Failure, JobKind, JobView, Phase, RestoreRequest, Source,
+    Status,
+};
+use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
+
+use crate::domain::Domains;
+use crate::files::Folder;
+use crate::job::{Job, Stage};
+use crate::lock;
+use crate::platform::Platform;
+use crate::profile::Profile;
+use crate::state::{State, StateFile};
+use crate::store::Store;
+
+use context::Context;
+
+/// What the engine works with.
+pub struct Parts {
+    pub platform: Arc<dyn Platform>,
+    pub profile: Profile,
+    pub domains: Domains,
+    /// The appliance's root.
+    pub root: Folder,
+    pub store: Store,
+    pub state: StateFile,
+}
+
+/// One engine, shared by the server's handlers and the job's task.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parts: Parts,
+    view: watch::Sender<Status>,
+    running: Mutex<Option<Running>>,
+}
+
+/// The job that runs, as far as others may reach into it.
+struct Running {
+    /// Set to true when an admin ends the job.
+    abort: watch::Sender<bool>,
+    question: Option<(u64, oneshot::Sender<Answer>)>,
+    questions: u64,
+}
+
+/// What a job is to do.
+#[derive(Clone, Debug)]
+enum Work {
+    Restore { source: Source, check: bool },
+    /// Back to a generation of the store.
+    Return { number: u64 },
+    DeleteManager,
+}
+
+impl Engine {
+    /// Opens what the last run has left, and goes on with it.
+    pub fn start(parts: Parts) -> Self {
+        let status = Status { job: None, last: None, active: 0, previous: None, lock: None, warnings: Vec::new() };
+        let inner = Inner { parts, view: watch::channel(status).0, running: Mutex::new(None) };
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub fn parts(&self) -> &Parts {
+        &self.inner.parts
+    }
+
+    /// Changes whenever something does.
+    pub fn watch(&self) -> watch::Receiver<Status> {
+        self.inner.view.subscribe()
+    }
+
+    /// The record as it is on the disk, with the job as it is now.
+    pub fn status(&self) -> Status {
+        self.refresh();
+        self.inner.view.borrow().clone()
+    }
+
+    pub fn restore(&self, request: RestoreRequest, by: String) -> Result<Uuid, Failure> {
+        let kind = if request.check { JobKind::Check } else { JobKind::Restore };
+        let shown = match &request.source {
+            Source::Backup(file) => {
+                receive::check_name(file)?;
+                format!("backup {file}")
+            }
+            Source::Location(at) if at.host.contains(':') => {
+                format!("sftp://{}@[{}]:{}/{}", at.user, at.host, at.port, at.path)
+            }
+            Source::Location(at) => format!("sftp://{}@{}:{}/{}", at.user, at.host, at.port, at.path),
+        };
+        let work = Work::Restore { source: request.source, check: request.check };
+        self.begin(kind, reinstate_api::one_line(&shown), by, work)
+    }
+
+    /// Back to what was active before.
+    pub fn rollback(&self, by: String) -> Result<Uuid, Failure> {
+        let number = self.inner.parts.state.read()?.previous.ok_or_else(|| {
+            Failure::new(Code::NotFound, "there is no previous configuration to go back to")
+                .hint("`restore factory` goes back to the factory's")
+        })?;
+        self.begin(JobKind::Rollback, format!("generation {number}"), by, Work::Return { number })
+    }
+
+    /// Back to the factory's configuration.
+    pub fn factory(&self, by: String) -> Result<Uuid, Failure> {
+        self.begin(JobKind::Factory, "generation 0".into(), by, Work::Return { number: 0 })
+    }
+
+    /// Takes the registration with the manager away, without asking the manager.
+    pub fn delete_manager(&self, by: String) -> Result<Uuid, Failure> {
+        self.begin(JobKind::Configure, "manager delete".into(), by, Work::DeleteManager)
+    }
+
+    /// Answers the question that the job asks.
+    pub fn answer(&self, request: AnswerRequest) -> Result<(), Failure> {
+        let mut running = self.running();
+        let question = running.as_mut().and_then(|running| running.question.take());
+        match question {
+            Some((number, sender)) if number == request.question => {
+                // A question that was withdrawn in this instant takes no answer.
+                sender.send(request.answer).map_err(|_| no_question(request.question))
+            }
+            other => {
+                if let Some(running) = running.as_mut() {
+                    running.question = other;
+                }
+                Err(no_question(request.question))
+            }
+        }
+    }
+
+    /// Ends the job that runs, as long as nothing was changed.
+    pub fn abort(&self) -> Result<(), Failure> {
+        let phase = self.inner.view.borrow().job.as_ref().map(|job| job.phase);
+        match (&*self.running(), phase) {
+            (None, _) => Err(Failure::new(Code::NotFound, "no job is running")),
+            (Some(_), Some(phase)) if phase >= Phase::Committed => Err(Failure::new(
+                Code::Busy,
+                format!("the job is in phase {phase}, past the point of no return"),
+            )
+            .hint("`restore rollback` brings the old configuration back after the restart")),
+            (Some(running), _) => {
+                running.abort.send_replace(true);
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts the job on record and lets it run.
+    fn begin(&self, kind: JobKind, source: String, by: String, work: Work) -> Result<Uuid, Failure> {
+        let mut running = self.running();
+        if running.is_some() {
+            return Err(self.busy());
+        }
+        let job = Job::new(Uuid::new_v4(), kind, source, by, Timestamp::now());
+        let id = job.id;
+        self.inner.parts.state.update(|state| match &state.job {
+            Some(other) => Err(busy_with(&other.kind.to_string(), other.id, other.phase())),
+            None => {
+                state.job = Some(job.clone());
+                Ok(())
+            }
+        })?;
+        let (abort, aborted) = watch::channel(false);
+        *running = Some(Running { abort, question: None, questions: 0 });
+        drop(running);
+        self.inner.view.send_modify(|status| status.job = Some(view(&job)));
+        tracing::info!(id = %job.id, kind = %job.kind, by = %job.by, source = %job.source, "job started");
+        tokio::spawn(flow::run(Context::new(self.clone(), job, aborted), work));
+        Ok(id)
+    }
+
+    fn busy(&self) -> Failure {
+        match &self.inner.view.borrow().job {
+            Some(job) => busy_with(&job.kind.to_string(), job.id, job.phase),
+            None => Failure::new(Code::Busy, "another job is running"),
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        // Nothing that holds this mutex can panic half-way through a change.
+        self.inner.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Where backups are kept.
+    fn backups(&self) -> Result<Folder, Failure> {
+        let root = &self.inner.parts.root;
+        root.make_folders(BACKUP_FOLDER, 0o700)?;
+        Ok(root.folder(BACKUP_FOLDER)?)
+    }
+
+    fn record<T>(&self, change: impl FnOnce(&mut State) -> Result<T, Failure>) -> Result<T, Failure> {
+        self.inner.parts.state.update(change)
+    }
+
+    /// Brings what is on the disk into the status.
+    fn refresh(&self) {
+        let parts = &self.inner.parts;
+        let (state, lock) = (parts.state.read(), lock::read(parts.store.folder()));
+        self.inner.view.send_if_modified(|status| {
+            let before = status.clone();
+            status.warnings.clear();
+            match state {
+                Ok(state) => {
+                    status.active = state.active;
+                    status.previous = state.previous;
+                    status.last = state.history.first().cloned();
+                    if let Some(Stage::Broken { failures }) = state.job.as_ref().map(|job| &job.stage) {
+                        status.warnings.push("neither configuration could be made whole; network and SSH stay down".into());
+                        status.warnings.extend(failures.iter().map(|failure| failure.message.clone()));
+                    }
+                }
+                Err(failure) => status.warnings.push(failure.message),
+            }
+            match lock {
+                Ok(lock) => status.lock = lock,
+                Err(failure) => status.warnings.push(failure.message),
+            }
+            *status != before
+        });
+    }
+}
+
+fn no_question(number: u64) -> Failure {
+    Failure::new(Code::NotFound, format!("question {number} is not asked"))
+        .hint("`show restore` shows what is asked now")
+}
+
+fn busy_with(kind: &str, id: Uuid, phase: Phase) -> Failure {
+    Failure::new(Code::Busy, format!("{kind} {id} is running, phase {phase}"))
+        .hint("`show restore` shows it; `restore abort` ends it as long as nothing was changed")
+}
+
+fn view(job: &Job) -> JobView {
+    JobView {
+        id: job.id,
+        kind: job.kind,
+        source: job.source.clone(),
+        by: job.by.clone(),
+        started: job.started,
+        phase: job.phase(),
+        progress: None,
+        question: None,
+        details: None,
+        changes: Vec::new(),
+        notes: job.notes.clone(),
+        ended: None,
+        outcome: None,
+    }
+}

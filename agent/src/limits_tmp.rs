@@ -1,2 +1,0 @@
-#[derive(Clone, Debug, Default, serde::Deserialize)]
-pub struct Limits {}

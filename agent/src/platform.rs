@@ -1,0 +1,48 @@
+//! What differs between a real appliance and a sandbox.
+//!
+//! File code is the same in both: a sandbox is a folder that stands for `/`. What needs rights is
+//! done by a short process of its own, which gets a verb and checked values and nothing else.
+
+mod process;
+mod sandbox;
+
+use std::path::Path;
+
+use futures_util::future::BoxFuture;
+use reinstate_api::Failure;
+
+pub use process::Program;
+pub use sandbox::Sandbox;
+
+use crate::facts::Facts;
+use crate::tree::Index;
+
+/// What differs between a real appliance and a sandbox.
+pub trait Platform: Send + Sync + 'static {
+    /// The appliance's root folder.
+    fn root(&self) -> &Path;
+
+    /// What the appliance is at this moment.
+    fn facts(&self) -> BoxFuture<'_, Result<Facts, Failure>>;
+
+    /// The live configuration, listed and hashed.
+    fn scan(&self) -> BoxFuture<'_, Result<Index, Failure>>;
+
+    /// The live configuration becomes a generation.
+    fn snapshot(&self, number: u64, origin: String) -> BoxFuture<'_, Result<(), Failure>>;
+
+    /// Runs the validators of every domain of a generation; each failure names its domain.
+    fn validate(&self, number: u64) -> BoxFuture<'_, Result<Vec<Failure>, Failure>>;
+
+    /// Makes the pending generation live without a reboot, and restarts what reads it.
+    fn activate_now(&self) -> BoxFuture<'_, Result<(), Failure>>;
+
+    /// Asks for a reboot and returns; the agent is ended by it.
+    fn reboot(&self) -> BoxFuture<'_, Result<(), Failure>>;
+
+    /// Critical units that are not active.
+    fn inactive_units(&self, units: &[String]) -> BoxFuture<'_, Result<Vec<String>, Failure>>;
+
+    /// The addresses that the management interface has.
+    fn management_addresses(&self) -> BoxFuture<'_, Result<Vec<String>, Failure>>;
+}

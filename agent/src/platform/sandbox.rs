@@ -1,0 +1,92 @@
+//! A sandbox: a folder as root, a restart as reboot.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use reinstate_api::Failure;
+
+use super::{Platform, Program};
+use crate::facts::Facts;
+use crate::files::{Direct, Folder, Steps};
+use crate::tree::{Entry, Index};
+
+/// The file by which a sandbox's agent asks whoever started it for a restart.
+pub const REBOOT: &str = "run/reinstate/reboot";
+
+/// A folder as root, a restart as reboot.
+///
+/// There is no kernel to ask for addresses and no systemd to ask for units here. A unit counts as
+/// active if the validators of the domains that name it accept the live configuration, and the
+/// management interface has the addresses that the live configuration gives it; both can fail.
+pub struct Sandbox {
+    program: Program,
+    steps: Arc<dyn Steps>,
+}
+
+impl Sandbox {
+    pub fn new(program: Program) -> Self {
+        Self { program, steps: Arc::new(Direct) }
+    }
+
+    fn root_path(&self) -> &PathBuf {
+        &self.program.root
+    }
+}
+
+impl Platform for Sandbox {
+    fn root(&self) -> &Path {
+        self.root_path()
+    }
+
+    fn facts(&self) -> BoxFuture<'_, Result<Facts, Failure>> {
+        self.program.run("facts", &[]).boxed()
+    }
+
+    fn scan(&self) -> BoxFuture<'_, Result<Index, Failure>> {
+        async {
+            let lines: Vec<(String, Entry)> = self.program.run("scan", &[]).await?;
+            let mut index = Index::default();
+            lines.into_iter().for_each(|(domain, entry)| index.insert(&domain, entry));
+            Ok(index)
+        }
+        .boxed()
+    }
+
+    fn snapshot(&self, number: u64, origin: String) -> BoxFuture<'_, Result<(), Failure>> {
+        async move { self.program.run("snapshot", &[number.to_string(), origin]).await }.boxed()
+    }
+
+    fn validate(&self, number: u64) -> BoxFuture<'_, Result<Vec<Failure>, Failure>> {
+        async move { self.program.run("validate", &[number.to_string()]).await }.boxed()
+    }
+
+    fn activate_now(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        self.program.run("activate", &[]).boxed()
+    }
+
+    fn reboot(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        async {
+            let root = Folder::open(self.root_path(), self.steps.clone())?;
+            root.make_folders("run/reinstate", 0o755)?;
+            Ok(root.replace(REBOOT, b"", 0o644)?)
+        }
+        .boxed()
+    }
+
+    fn inactive_units(&self, units: &[String]) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
+        let wanted: BTreeSet<String> = units.iter().cloned().collect();
+        async move {
+            let failed: Vec<(String, Failure)> = self.program.run("units", &[]).await?;
+            let inactive = failed.into_iter().filter(|(unit, _)| wanted.contains(unit));
+            Ok(inactive.map(|(unit, why)| format!("{unit} ({why})")).collect())
+        }
+        .boxed()
+    }
+
+    fn management_addresses(&self) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
+        async { Ok(self.facts().await?.device.management) }.boxed()
+    }
+}

@@ -1,0 +1,126 @@
+//! Staging: what the archive reader has found good becomes a draft, after the checks.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use reinstate_api::{BackupDetails, Code, DomainChange, Failure, one_line};
+
+use crate::archive::{self, Manifest, Sums};
+use crate::check::{self, Here};
+use crate::diff;
+use crate::domain::Domain;
+use crate::store::Draft;
+use crate::tree::{Entry, EntryKind, Index};
+
+/// What is known of an archive while the rest of it is still coming.
+pub enum Milestone {
+    /// The manifest is here and every check that needs only it has passed.
+    Details(Box<BackupDetails>),
+    /// The list of files is here.
+    Changes(Vec<DomainChange>),
+}
+
+/// An archive's content, staged.
+pub struct Staged {
+    pub draft: Draft,
+    pub manifest: Manifest,
+    /// The archive's domains, the empty ones too.
+    pub present: BTreeSet<String>,
+}
+
+/// Reads an archive into `draft`, in one pass. All failed checks come back together.
+pub fn stage(
+    input: impl Read,
+    file: &str,
+    here: &Here<'_>,
+    live: &Index,
+    draft: Draft,
+    told: &mut dyn FnMut(Milestone),
+) -> Result<Staged, Vec<Failure>> {
+    let mut stage = Stage { file, here, live, draft, told, present: BTreeSet::new(), failures: Vec::new() };
+    match archive::read(input, &here.profile.limits, &mut stage) {
+        Ok(manifest) => Ok(Staged { manifest, present: stage.present, draft: stage.draft }),
+        Err(_) if !stage.failures.is_empty() => Err(stage.failures),
+        Err(failure) => Err(vec![failure]),
+    }
+}
+
+struct Stage<'a> {
+    file: &'a str,
+    here: &'a Here<'a>,
+    live: &'a Index,
+    draft: Draft,
+    told: &'a mut dyn FnMut(Milestone),
+    present: BTreeSet<String>,
+    failures: Vec<Failure>,
+}
+
+impl Stage<'_> {
+    /// The domain that takes an entry; none where the domain is optional and not known here.
+    fn domain(&self, name: &str, entry: &Entry) -> Result<Option<&Domain>, Failure> {
+        if !self.present.contains(name) {
+            return Ok(None);
+        }
+        let Some(domain) = self.here.domains.get(name) else { return Ok(None) };
+        if !domain.owns(&entry.path) {
+            return Err(Failure::new(
+                Code::PathNotOwned,
+                format!("the archive holds {}, which domain '{name}' does not own", entry.path),
+            )
+            .hint("the backup was made with other domain files than this appliance has"));
+        }
+        Ok(Some(domain))
+    }
+}
+
+impl archive::Receiver for Stage<'_> {
+    fn manifest(&mut self, manifest: &Manifest) -> Result<(), Failure> {
+        self.failures = check::manifest(manifest, self.file, self.here);
+        if let Some(first) = self.failures.first() {
+            return Err(first.clone());
+        }
+        let known = |name: &&String| self.here.domains.get(name).is_some();
+        self.present = manifest.domains.iter().map(|record| &record.name).filter(known).cloned().collect();
+        (self.told)(Milestone::Details(Box::new(manifest.details(self.file))));
+        Ok(())
+    }
+
+    fn sums(&mut self, _: &Manifest, sums: &Sums) -> Result<(), Failure> {
+        (self.told)(Milestone::Changes(diff::listed(self.here.domains, sums, &self.present, self.live)));
+        Ok(())
+    }
+
+    fn folder(&mut self, domain: &str, entry: &Entry) -> Result<(), Failure> {
+        match self.domain(domain, entry)? {
+            Some(_) => self.draft.put(domain, entry.clone()),
+            None => Ok(()),
+        }
+    }
+
+    fn link(&mut self, name: &str, entry: &Entry) -> Result<(), Failure> {
+        let Some(domain) = self.domain(name, entry)? else { return Ok(()) };
+        if let EntryKind::Link { target } = &entry.kind
+            && !domain.allows_link(&entry.path, target)
+        {
+            let target = one_line(target);
+            return Err(Failure::new(
+                Code::ArchiveInvalid,
+                format!("the archive holds a link {} to {target}, which domain '{name}' does not declare", entry.path),
+            ));
+        }
+        self.draft.put(name, entry.clone())
+    }
+
+    fn file(&mut self, name: &str, entry: &Entry, content: &mut dyn Read) -> Result<(), Failure> {
+        let Some(domain) = self.domain(name, entry)? else {
+            return std::io::copy(content, &mut std::io::sink())
+                .map(drop)
+                .map_err(|e| Failure::io("cannot read the archive", &e));
+        };
+        let mut entry = entry.clone();
+        if let EntryKind::File { sealed, .. } = &mut entry.kind {
+            *sealed = domain.is_secret(&entry.path);
+        }
+        self.draft.put_file(name, entry, content)
+    }
+}
