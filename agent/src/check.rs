@@ -58,8 +58,13 @@ fn hardware(manifest: &Manifest, here: &Here<'_>, found: &mut Vec<Failure>) {
     }
     if backup.network_modules != this.network_modules {
         found.push(
-            differs(Code::NetworkModulesMismatch, "network modules", backup.network_modules, this.network_modules)
-                .hint("fit the same network modules as in the failed unit"),
+            differs(
+                Code::NetworkModulesMismatch,
+                "network modules",
+                backup.network_modules,
+                this.network_modules,
+            )
+            .hint("fit the same network modules as in the failed unit"),
         );
     }
     let different = interfaces(&backup.interfaces, &this.interfaces);
@@ -92,10 +97,23 @@ fn interfaces(backup: &[Interface], this: &[Interface]) -> Vec<String> {
     for at in 0..backup.len().max(this.len()) {
         match (backup.get(at), this.get(at)) {
             (Some(b), Some(t)) if (&b.slot, &b.kind) != (&t.slot, &t.kind) => {
-                different.push(format!("{}: the backup's is {}, this appliance's is {}", b.name, describe(b), describe(t)));
+                different.push(format!(
+                    "{}: the backup's is {}, this appliance's is {}",
+                    b.name,
+                    describe(b),
+                    describe(t)
+                ));
             }
-            (Some(b), None) => different.push(format!("{}: the backup's is {}, this appliance has none", b.name, describe(b))),
-            (None, Some(t)) => different.push(format!("{}: the backup has none, this appliance's is {}", t.name, describe(t))),
+            (Some(b), None) => different.push(format!(
+                "{}: the backup's is {}, this appliance has none",
+                b.name,
+                describe(b)
+            )),
+            (None, Some(t)) => different.push(format!(
+                "{}: the backup has none, this appliance's is {}",
+                t.name,
+                describe(t)
+            )),
             _ => {}
         }
     }
@@ -154,7 +172,8 @@ fn registration(manifest: &Manifest, here: &Here<'_>, found: &mut Vec<Failure>) 
     }
     let backup = manifest.manager.as_ref().map(|manager| manager.host.as_str()).unwrap_or_default();
     if this.host != backup {
-        found.push(differs(Code::RegisteredOtherManager, "manager", or_none(backup), &this.host).hint(way_on));
+        found
+            .push(differs(Code::RegisteredOtherManager, "manager", or_none(backup), &this.host).hint(way_on));
     }
 }
 
@@ -164,8 +183,11 @@ fn role(manifest: &Manifest, file: &str, found: &mut Vec<Failure>) {
     let role: Role = manifest.device.role;
     if named != role {
         found.push(
-            Failure::new(Code::RoleMismatch, format!("role: the name of {file} says {named}, the backup's is {role}"))
-                .hint("take the backup of this member, under the name that it was made with"),
+            Failure::new(
+                Code::RoleMismatch,
+                format!("role: the name of {file} says {named}, the backup's is {role}"),
+            )
+            .hint("take the backup of this member, under the name that it was made with"),
         );
     }
 }
@@ -178,13 +200,19 @@ fn domains(manifest: &Manifest, here: &Domains, found: &mut Vec<Failure>) {
             None => found.push(
                 Failure::new(
                     Code::DomainUnknown,
-                    format!("domain '{name}': the backup holds version {}, this appliance has none", record.version),
+                    format!(
+                        "domain '{name}': the backup holds version {}, this appliance has none",
+                        record.version
+                    ),
                 )
                 .hint("install the software that declares this domain"),
             ),
             Some(domain) if domain.restore == Policy::Keep => found.push(Failure::new(
                 Code::DomainUnknown,
-                format!("domain '{name}': the backup holds {} files, this appliance keeps its own", record.files),
+                format!(
+                    "domain '{name}': the backup holds {} files, this appliance keeps its own",
+                    record.files
+                ),
             )),
             Some(domain) if domain.version != record.version => found.push(
                 Failure::new(
@@ -209,14 +237,20 @@ fn space(manifest: &Manifest, here: &Here<'_>, found: &mut Vec<Failure>) {
     let way_on = "remove old backups from /var/sf/backup, or enlarge the disk";
     if need_bytes > here.free.0 {
         found.push(
-            Failure::new(Code::NoSpace, format!("free space: {need_bytes} bytes are needed, {} are free", here.free.0))
-                .hint(way_on),
+            Failure::new(
+                Code::NoSpace,
+                format!("free space: {need_bytes} bytes are needed, {} are free", here.free.0),
+            )
+            .hint(way_on),
         );
     }
     if need_files > here.free.1 {
         found.push(
-            Failure::new(Code::NoInodes, format!("free inodes: {need_files} are needed, {} are free", here.free.1))
-                .hint(way_on),
+            Failure::new(
+                Code::NoInodes,
+                format!("free inodes: {need_files} are needed, {} are free", here.free.1),
+            )
+            .hint(way_on),
         );
     }
 }

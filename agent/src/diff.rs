@@ -19,7 +19,9 @@ pub fn listed(domains: &Domains, sums: &Sums, present: &BTreeSet<String>, live: 
                 change.removed.append(&mut change.added);
                 change.removed.append(&mut change.changed);
                 change.removed.extend(
-                    live.domain(&change.domain).filter(|entry| entry.is_file()).map(|entry| entry.path.to_string()),
+                    live.domain(&change.domain)
+                        .filter(|entry| entry.is_file())
+                        .map(|entry| entry.path.to_string()),
                 );
                 change.removed.sort();
                 change.removed.dedup();
@@ -30,7 +32,12 @@ pub fn listed(domains: &Domains, sums: &Sums, present: &BTreeSet<String>, live: 
     changes
 }
 
-fn differences(domains: &Domains, sums: &Sums, present: &BTreeSet<String>, live: &Index) -> Vec<DomainChange> {
+fn differences(
+    domains: &Domains,
+    sums: &Sums,
+    present: &BTreeSet<String>,
+    live: &Index,
+) -> Vec<DomainChange> {
     each(domains, present, |domain| {
         let backup: BTreeSet<&TreePath> =
             sums.iter().filter(|(name, ..)| *name == domain).map(|(_, path, _)| path).collect();
@@ -46,7 +53,12 @@ fn differences(domains: &Domains, sums: &Sums, present: &BTreeSet<String>, live:
 }
 
 /// Between the live configuration and the tree that was staged: exact.
-pub fn exact(domains: &Domains, present: &BTreeSet<String>, live: &Index, staged: &Index) -> Vec<DomainChange> {
+pub fn exact(
+    domains: &Domains,
+    present: &BTreeSet<String>,
+    live: &Index,
+    staged: &Index,
+) -> Vec<DomainChange> {
     each(domains, present, |domain| Sides {
         backup: staged.domain(domain).map(|entry| &entry.path).collect(),
         live: live.domain(domain).map(|entry| &entry.path).collect(),

@@ -110,12 +110,7 @@ impl<'de> Deserialize<'de> for Owned {
 /// Reads an absolute path as the vendor writes it.
 pub fn absolute(text: &str) -> Result<TreePath, String> {
     text.strip_prefix('/')
-        .ok_or_else(|| {
-            format!(
-                "path '{}' is relative; it must begin with '/'",
-                one_line(text)
-            )
-        })?
+        .ok_or_else(|| format!("path '{}' is relative; it must begin with '/'", one_line(text)))?
         .parse()
 }
 
@@ -129,10 +124,7 @@ impl PathGlob {
     }
 
     fn matches_text(&self, path: &str) -> bool {
-        let options = MatchOptions {
-            require_literal_separator: true,
-            ..MatchOptions::new()
-        };
+        let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
         self.0.matches_with(path, options)
     }
 }
@@ -141,15 +133,10 @@ impl<'de> Deserialize<'de> for PathGlob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         if !text.starts_with('/') {
-            let relative = format!(
-                "glob '{}' is relative; it must begin with '/'",
-                one_line(&text)
-            );
+            let relative = format!("glob '{}' is relative; it must begin with '/'", one_line(&text));
             return Err(serde::de::Error::custom(relative));
         }
-        Pattern::new(&text)
-            .map(Self)
-            .map_err(serde::de::Error::custom)
+        Pattern::new(&text).map(Self).map_err(serde::de::Error::custom)
     }
 }
 
@@ -204,8 +191,7 @@ pub struct Accounts {
 
 impl Domain {
     pub fn owns(&self, path: &TreePath) -> bool {
-        self.paths.iter().any(|owned| owned.holds(path))
-            && !self.except.iter().any(|glob| glob.matches(path))
+        self.paths.iter().any(|owned| owned.holds(path)) && !self.except.iter().any(|glob| glob.matches(path))
     }
 
     pub fn is_secret(&self, path: &TreePath) -> bool {
@@ -217,9 +203,7 @@ impl Domain {
         let Some(target) = absolute_target(path, target) else {
             return false;
         };
-        self.links
-            .iter()
-            .any(|rule| rule.path.matches(path) && rule.target.matches_text(&target))
+        self.links.iter().any(|rule| rule.path.matches(path) && rule.target.matches_text(&target))
     }
 
     /// Does any rule look at this file?
@@ -229,30 +213,19 @@ impl Domain {
 
     /// The first line of a file's content that is never activated, with its number.
     pub fn refused_line<'a>(&self, path: &TreePath, content: &'a str) -> Option<(usize, &'a str)> {
-        let rules: Vec<_> = self
-            .refuse
-            .iter()
-            .filter(|rule| rule.looks_at(path))
-            .collect();
+        let rules: Vec<_> = self.refuse.iter().filter(|rule| rule.looks_at(path)).collect();
         let refused = |line: &str| {
             rules.iter().any(|rule| {
                 rule.line.is_match(line) && !rule.except.as_ref().is_some_and(|e| e.is_match(line))
             })
         };
-        content
-            .lines()
-            .enumerate()
-            .find(|(_, line)| refused(line))
-            .map(|(at, line)| (at + 1, line))
+        content.lines().enumerate().find(|(_, line)| refused(line)).map(|(at, line)| (at + 1, line))
     }
 
     fn problems(&self, found: &mut Vec<String>) {
         let name_fits = self.name.starts_with(|c: char| c.is_ascii_lowercase())
             && self.name.len() <= 32
-            && self
-                .name
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+            && self.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
         if !name_fits {
             found.push("name must be 1 to 32 of a-z, 0-9 and '-', a letter first".into());
         }
@@ -264,26 +237,13 @@ impl Domain {
                 found.push(format!("path {owned} overlaps {other}"));
             }
             if let Some(reserved) = RESERVED.iter().find(|path| reserved(owned, path)) {
-                found.push(format!(
-                    "path {owned} overlaps /{reserved}, which no domain may own"
-                ));
+                found.push(format!("path {owned} overlaps /{reserved}, which no domain may own"));
             }
         }
-        if self
-            .validate
-            .first()
-            .is_some_and(|program| !program.starts_with('/'))
-        {
-            found.push(format!(
-                "validate runs '{}', which is not an absolute path",
-                self.validate[0]
-            ));
+        if self.validate.first().is_some_and(|program| !program.starts_with('/')) {
+            found.push(format!("validate runs '{}', which is not an absolute path", self.validate[0]));
         }
-        if self
-            .accounts
-            .as_ref()
-            .is_some_and(|a| a.first_uid == 0 || a.first_uid > a.last_uid)
-        {
+        if self.accounts.as_ref().is_some_and(|a| a.first_uid == 0 || a.first_uid > a.last_uid) {
             found.push("accounts: first-uid must be from 1 to last-uid".into());
         }
     }
@@ -314,10 +274,7 @@ const RESERVED: &[&str] = &[
 ];
 
 fn reserved(owned: &Owned, path: &str) -> bool {
-    let path = Owned {
-        path: path.parse().expect("the reserved paths are tree paths"),
-        folder: true,
-    };
+    let path = Owned { path: path.parse().expect("the reserved paths are tree paths"), folder: true };
     owned.overlaps(&path)
 }
 
@@ -325,15 +282,7 @@ fn reserved(owned: &Owned, path: &str) -> bool {
 fn absolute_target(link: &TreePath, target: &str) -> Option<String> {
     let mut parts: Vec<&str> = match target.strip_prefix('/') {
         Some(_) => Vec::new(),
-        None => link
-            .as_str()
-            .split('/')
-            .rev()
-            .skip(1)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .rev()
-            .collect(),
+        None => link.as_str().split('/').rev().skip(1).collect::<Vec<_>>().into_iter().rev().collect(),
     };
     for part in target.split('/') {
         match part {
@@ -369,10 +318,7 @@ impl Domains {
             for other in domains.values() {
                 for (mine, theirs) in pairs(&domain.paths, &other.paths) {
                     if mine.overlaps(theirs) {
-                        problems.push(format!(
-                            "path {mine} overlaps {theirs} of domain '{}'",
-                            other.name
-                        ));
+                        problems.push(format!("path {mine} overlaps {theirs} of domain '{}'", other.name));
                     }
                 }
             }
@@ -388,11 +334,7 @@ impl Domains {
                     .hint("put domain files into /usr/lib/reinstate/domains.d"),
             );
         }
-        if failures.is_empty() {
-            Ok(Self(domains))
-        } else {
-            Err(failures)
-        }
+        if failures.is_empty() { Ok(Self(domains)) } else { Err(failures) }
     }
 
     pub fn get(&self, name: &str) -> Option<&Domain> {
@@ -418,10 +360,7 @@ mod tests {
     use super::*;
 
     fn domain(text: &str) -> Result<Domains, Vec<Failure>> {
-        Domains::from_drop_ins(&[DropIn {
-            path: "a.toml".into(),
-            text: text.into(),
-        }])
+        Domains::from_drop_ins(&[DropIn { path: "a.toml".into(), text: text.into() }])
     }
 
     #[test]
@@ -433,17 +372,10 @@ mod tests {
             ("paths = ['/etc/fstab']", "no domain may own"),
             ("paths = ['/etc/']", "no domain may own"),
             ("paths = ['/etc/a/', '/etc/a/b']", "overlaps"),
-            (
-                "paths = ['/etc/a']\nvalidate = ['sh', '-c', 'true']",
-                "absolute",
-            ),
+            ("paths = ['/etc/a']\nvalidate = ['sh', '-c', 'true']", "absolute"),
         ] {
             let failures = domain(&format!("{base}{rest}")).unwrap_err();
-            assert!(
-                failures[0].message.contains(says),
-                "{rest}: {}",
-                failures[0]
-            );
+            assert!(failures[0].message.contains(says), "{rest}: {}", failures[0]);
             assert_eq!(failures[0].code, Code::ProfileInvalid);
         }
     }

@@ -42,22 +42,18 @@ impl DropIn {
     }
 }
 
-/// The `*.toml` files of `name` in both places, by file name. A file in the override folder takes
-/// the place of the vendor's file of the same name; an empty one takes it away.
-pub fn load(root: &Folder, name: &str) -> Result<Vec<DropIn>, Failure> {
+/// The `*.toml` files of the folder `name` in each place, by file name. A file in a later place takes
+/// the place of one of the same name in an earlier; an empty one takes it away.
+pub fn load(root: &Folder, places: &[&str], name: &str) -> Result<Vec<DropIn>, Failure> {
     let mut files = BTreeMap::new();
-    for place in PLACES {
+    for place in places {
         read_folder(root, &Path::new(place).join(name), &mut files)?;
     }
     files.retain(|_, drop_in: &mut DropIn| !drop_in.text.trim().is_empty());
     Ok(files.into_values().collect())
 }
 
-fn read_folder(
-    root: &Folder,
-    folder: &Path,
-    files: &mut BTreeMap<PathBuf, DropIn>,
-) -> Result<(), Failure> {
+fn read_folder(root: &Folder, folder: &Path, files: &mut BTreeMap<PathBuf, DropIn>) -> Result<(), Failure> {
     let Some(names) = found(root.list(folder))? else {
         return Ok(());
     };

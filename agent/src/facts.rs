@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use reinstate_api::{
-    Code, DeviceIdentity, Failure, HardwareIdentity, Interface, Registration, Role, Software,
-    one_line,
+    Code, DeviceIdentity, Failure, HardwareIdentity, Interface, Registration, Role, Software, one_line,
 };
 use serde::{Deserialize, Serialize};
 
@@ -71,16 +70,10 @@ fn parse_role(text: &str) -> Result<Role, Failure> {
     if text.is_empty() {
         return Ok(Role::Standalone);
     }
-    Role::ALL
-        .into_iter()
-        .find(|role| role.as_str() == text)
-        .ok_or_else(|| {
-            let roles = Role::ALL.map(Role::as_str).join(", ");
-            Failure::new(
-                Code::ProfileInvalid,
-                format!("the device's role is '{text}', which is none of {roles}"),
-            )
-        })
+    Role::ALL.into_iter().find(|role| role.as_str() == text).ok_or_else(|| {
+        let roles = Role::ALL.map(Role::as_str).join(", ");
+        Failure::new(Code::ProfileInvalid, format!("the device's role is '{text}', which is none of {roles}"))
+    })
 }
 
 fn registration(root: &Folder, profile: &Profile) -> Result<Option<Registration>, Failure> {
@@ -100,48 +93,33 @@ fn registration(root: &Folder, profile: &Profile) -> Result<Option<Registration>
 }
 
 fn must(root: &Folder, what: &str, reading: &Reading) -> Result<String, Failure> {
-    read(root, reading)?
-        .into_iter()
-        .find(|value| !value.is_empty())
-        .ok_or_else(|| {
-            let place = match reading {
-                Reading::File(path) | Reading::Folder(path) => path.to_string(),
-                Reading::Key(path, key) => format!("{path}, key {key}"),
-            };
-            Failure::new(
-                Code::ProfileInvalid,
-                format!("the appliance's {what} cannot be read at {place}"),
-            )
+    read(root, reading)?.into_iter().find(|value| !value.is_empty()).ok_or_else(|| {
+        let place = match reading {
+            Reading::File(path) | Reading::Folder(path) => path.to_string(),
+            Reading::Key(path, key) => format!("{path}, key {key}"),
+        };
+        Failure::new(Code::ProfileInvalid, format!("the appliance's {what} cannot be read at {place}"))
             .hint("the image lacks this file, or the profile names the wrong place")
-        })
+    })
 }
 
 fn read(root: &Folder, reading: &Reading) -> Result<Vec<String>, Failure> {
     let clean = |text: &str| one_line(text.trim());
     match reading {
-        Reading::File(path) => Ok(text(root, path.as_ref())?
-            .iter()
-            .map(|t| clean(t))
-            .collect()),
+        Reading::File(path) => Ok(text(root, path.as_ref())?.iter().map(|t| clean(t)).collect()),
         Reading::Key(path, key) => {
             let text = text(root, path.as_ref())?.unwrap_or_default();
             let values = text.lines().filter_map(|line| {
                 let (name, value) = line.split_once('=')?;
                 let value = value.trim();
-                let bare = value
-                    .strip_prefix('"')
-                    .and_then(|v| v.strip_suffix('"'))
-                    .unwrap_or(value);
+                let bare = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
                 (name.trim() == key).then(|| clean(bare))
             });
             Ok(values.collect())
         }
         Reading::Folder(path) => {
             let names = found(root.list(path))?.unwrap_or_default();
-            Ok(names
-                .iter()
-                .map(|(name, _)| clean(&name.to_string_lossy()))
-                .collect())
+            Ok(names.iter().map(|(name, _)| clean(&name.to_string_lossy())).collect())
         }
     }
 }
@@ -176,32 +154,20 @@ fn interfaces(root: &Folder, names: &[String]) -> Result<Vec<Interface>, Failure
                     .file_name()
                     .map(|n| one_line(&n.to_string_lossy()))
                     .unwrap_or_default(),
-                mac: text(root, &base.join("address"))?
-                    .unwrap_or_default()
-                    .trim()
-                    .to_owned(),
+                mac: text(root, &base.join("address"))?.unwrap_or_default().trim().to_owned(),
             },
         ));
     }
     physical.sort_by(|a, b| a.0.cmp(&b.0));
-    let named = physical
-        .into_iter()
-        .enumerate()
-        .map(|(at, (_, mut interface))| {
-            interface.name = names
-                .get(at)
-                .cloned()
-                .unwrap_or_else(|| format!("extra{at}"));
-            interface
-        });
+    let named = physical.into_iter().enumerate().map(|(at, (_, mut interface))| {
+        interface.name = names.get(at).cloned().unwrap_or_else(|| format!("extra{at}"));
+        interface
+    });
     Ok(named.collect())
 }
 
 /// `0000:03:00.0`
 fn is_pci_address(part: &str) -> bool {
-    let shape: String = part
-        .chars()
-        .map(|c| if c.is_ascii_hexdigit() { 'x' } else { c })
-        .collect();
+    let shape: String = part.chars().map(|c| if c.is_ascii_hexdigit() { 'x' } else { c }).collect();
     shape == "xxxx:xx:xx.x"
 }

@@ -71,13 +71,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "cannot {} {}: {}",
-            self.doing,
-            self.path.display(),
-            self.source
-        )
+        write!(f, "cannot {} {}: {}", self.doing, self.path.display(), self.source)
     }
 }
 
@@ -89,10 +83,7 @@ impl std::error::Error for Error {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Failure::io(
-            format_args!("cannot {} {}", error.doing, error.path.display()),
-            &error.source,
-        )
+        Failure::io(format_args!("cannot {} {}", error.doing, error.path.display()), &error.source)
     }
 }
 
@@ -144,20 +135,14 @@ impl fmt::Debug for Folder {
     }
 }
 
-const FOLDER: OFlag = OFlag::O_DIRECTORY
-    .union(OFlag::O_RDONLY)
-    .union(OFlag::O_CLOEXEC);
+const FOLDER: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_RDONLY).union(OFlag::O_CLOEXEC);
 
 impl Folder {
     /// Opens `path`, which the operator named: links on the way to it are followed.
     pub fn open(path: &Path, steps: Arc<dyn Steps>) -> Result<Self> {
-        let fd = nix::fcntl::open(path, FOLDER, Mode::empty())
-            .map_err(|errno| failed("open", path, errno))?;
-        Ok(Self {
-            fd: Arc::new(fd),
-            path: path.to_owned(),
-            steps,
-        })
+        let fd =
+            nix::fcntl::open(path, FOLDER, Mode::empty()).map_err(|errno| failed("open", path, errno))?;
+        Ok(Self { fd: Arc::new(fd), path: path.to_owned(), steps })
     }
 
     /// The folder's own path, for messages and for other programs' arguments.
@@ -177,11 +162,7 @@ impl Folder {
     pub fn folder(&self, rel: impl AsRef<Path>) -> Result<Self> {
         let rel = rel.as_ref();
         let fd = self.resolve("open", rel, FOLDER, Mode::empty())?;
-        Ok(Self {
-            fd: Arc::new(fd),
-            path: self.path.join(rel),
-            steps: self.steps.clone(),
-        })
+        Ok(Self { fd: Arc::new(fd), path: self.path.join(rel), steps: self.steps.clone() })
     }
 
     /// Opens a regular file to read; anything else is an error.
@@ -203,13 +184,9 @@ impl Folder {
         let rel = rel.as_ref();
         let mut bytes = Vec::new();
         let mut file = self.open_file(rel)?.take(max + 1);
-        file.read_to_end(&mut bytes)
-            .map_err(|e| self.error("read", rel, e))?;
+        file.read_to_end(&mut bytes).map_err(|e| self.error("read", rel, e))?;
         if bytes.len() as u64 > max {
-            let large = io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                format!("more than {max} bytes"),
-            );
+            let large = io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {max} bytes"));
             return Err(self.error("read", rel, large));
         }
         Ok(bytes)
@@ -221,9 +198,7 @@ impl Folder {
         let rel = rel.as_ref();
         let mut bytes = Vec::new();
         let file = File::from(self.resolve_in_root(rel, OFlag::O_RDONLY | OFlag::O_CLOEXEC)?);
-        file.take(max)
-            .read_to_end(&mut bytes)
-            .map_err(|e| self.error("read", rel, e))?;
+        file.take(max).read_to_end(&mut bytes).map_err(|e| self.error("read", rel, e))?;
         Ok(bytes)
     }
 
@@ -236,9 +211,7 @@ impl Folder {
     }
 
     fn resolve_in_root(&self, rel: &Path, flags: OFlag) -> Result<OwnedFd> {
-        let how = OpenHow::new()
-            .flags(flags)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT);
+        let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
         nix::fcntl::openat2(&*self.fd, rel, how).map_err(|e| self.error("open", rel, e.into()))
     }
 
@@ -261,13 +234,8 @@ impl Folder {
             Ok(())
         })
         .map_err(|e| self.error("create", rel, e))?;
-        let file =
-            File::from(file.ok_or_else(|| self.error("create", rel, io::ErrorKind::Other.into()))?);
-        Ok(Writer {
-            file,
-            path: self.path.join(rel),
-            steps: self.steps.clone(),
-        })
+        let file = File::from(file.ok_or_else(|| self.error("create", rel, io::ErrorKind::Other.into()))?);
+        Ok(Writer { file, path: self.path.join(rel), steps: self.steps.clone() })
     }
 
     /// Replaces a file's content durably: temporary file, fsync, rename, fsync of the folder.
@@ -293,9 +261,7 @@ impl Folder {
         let new = rel.with_file_name(name);
         self.remove_if_there(&new)?;
         let mut writer = self.create(&new, mode)?;
-        writer
-            .write_all(content)
-            .map_err(|e| self.error("write", &new, e))?;
+        writer.write_all(content).map_err(|e| self.error("write", &new, e))?;
         writer.sync()?;
         Ok(new)
     }
@@ -303,16 +269,11 @@ impl Folder {
     /// Makes a folder; one that exists already is left as it is.
     pub fn make_folder(&self, rel: impl AsRef<Path>, mode: u32) -> Result<()> {
         let rel = rel.as_ref();
-        let made = self.at_parent(
-            "make",
-            rel,
-            Step::MakeFolder(&self.path.join(rel)),
-            |parent, name| nix::sys::stat::mkdirat(parent, name, Mode::from_bits_truncate(mode)),
-        );
+        let made = self.at_parent("make", rel, Step::MakeFolder(&self.path.join(rel)), |parent, name| {
+            nix::sys::stat::mkdirat(parent, name, Mode::from_bits_truncate(mode))
+        });
         match made {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.folder(rel).map(drop)
-            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.folder(rel).map(drop),
             other => other,
         }
     }
@@ -327,27 +288,20 @@ impl Folder {
             }
             missing.push(folder);
         }
-        missing
-            .iter()
-            .rev()
-            .try_for_each(|folder| self.make_folder(folder, mode))
+        missing.iter().rev().try_for_each(|folder| self.make_folder(folder, mode))
     }
 
     pub fn link(&self, target: &str, rel: impl AsRef<Path>) -> Result<()> {
         let rel = rel.as_ref();
-        self.at_parent(
-            "link",
-            rel,
-            Step::Link(&self.path.join(rel)),
-            |parent, name| nix::unistd::symlinkat(target, parent, name),
-        )
+        self.at_parent("link", rel, Step::Link(&self.path.join(rel)), |parent, name| {
+            nix::unistd::symlinkat(target, parent, name)
+        })
     }
 
     pub fn read_link(&self, rel: impl AsRef<Path>) -> Result<OsString> {
         let rel = rel.as_ref();
         let (parent, name) = self.parent("read", rel)?;
-        nix::fcntl::readlinkat(&parent, name.as_path())
-            .map_err(|e| self.error("read", rel, e.into()))
+        nix::fcntl::readlinkat(&parent, name.as_path()).map_err(|e| self.error("read", rel, e.into()))
     }
 
     pub fn rename(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
@@ -362,13 +316,10 @@ impl Folder {
     fn rename_with(&self, from: &Path, to: &Path, flags: RenameFlags) -> Result<()> {
         let (old, old_name) = self.parent("rename", from)?;
         let (new, new_name) = self.parent("rename", to)?;
-        self.step(
-            Step::Rename(&self.path.join(from), &self.path.join(to)),
-            || {
-                nix::fcntl::renameat2(&old, &old_name, &new, &new_name, flags)?;
-                Ok(())
-            },
-        )
+        self.step(Step::Rename(&self.path.join(from), &self.path.join(to)), || {
+            nix::fcntl::renameat2(&old, &old_name, &new, &new_name, flags)?;
+            Ok(())
+        })
         .map_err(|e| self.error("rename to", to, e))
     }
 
@@ -382,12 +333,9 @@ impl Folder {
     }
 
     fn unlink(&self, rel: &Path, flags: UnlinkatFlags) -> Result<()> {
-        self.at_parent(
-            "remove",
-            rel,
-            Step::Remove(&self.path.join(rel)),
-            |parent, name| nix::unistd::unlinkat(parent, name, flags),
-        )
+        self.at_parent("remove", rel, Step::Remove(&self.path.join(rel)), |parent, name| {
+            nix::unistd::unlinkat(parent, name, flags)
+        })
     }
 
     pub fn remove_if_there(&self, rel: impl AsRef<Path>) -> Result<()> {
@@ -411,33 +359,23 @@ impl Folder {
 
     pub fn set_mode(&self, rel: impl AsRef<Path>, mode: u32) -> Result<()> {
         let rel = rel.as_ref();
-        self.at_parent(
-            "change the mode of",
-            rel,
-            Step::Mode(&self.path.join(rel)),
-            |parent, name| {
-                nix::sys::stat::fchmodat(
-                    parent,
-                    name,
-                    Mode::from_bits_truncate(mode),
-                    FchmodatFlags::FollowSymlink,
-                )
-            },
-        )
+        self.at_parent("change the mode of", rel, Step::Mode(&self.path.join(rel)), |parent, name| {
+            nix::sys::stat::fchmodat(
+                parent,
+                name,
+                Mode::from_bits_truncate(mode),
+                FchmodatFlags::FollowSymlink,
+            )
+        })
     }
 
     /// Of the path itself, should it be a link.
     pub fn set_owner(&self, rel: impl AsRef<Path>, uid: u32, gid: u32) -> Result<()> {
         let rel = rel.as_ref();
-        self.at_parent(
-            "change the owner of",
-            rel,
-            Step::Owner(&self.path.join(rel)),
-            |parent, name| {
-                let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-                nix::unistd::fchownat(parent, name, uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW)
-            },
-        )
+        self.at_parent("change the owner of", rel, Step::Owner(&self.path.join(rel)), |parent, name| {
+            let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+            nix::unistd::fchownat(parent, name, uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW)
+        })
     }
 
     pub fn stat(&self, rel: impl AsRef<Path>) -> Result<Stat> {
@@ -448,9 +386,7 @@ impl Folder {
             OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
             Mode::empty(),
         )?;
-        let stat = File::from(fd)
-            .metadata()
-            .map_err(|e| self.error("examine", rel, e))?;
+        let stat = File::from(fd).metadata().map_err(|e| self.error("examine", rel, e))?;
         let kind = match stat.file_type() {
             t if t.is_file() => Kind::File,
             t if t.is_dir() => Kind::Folder,
@@ -508,16 +444,14 @@ impl Folder {
 
     /// Makes everything on the folder's file system durable, in one step.
     pub fn sync_all(&self) -> Result<()> {
-        self.step(Step::Sync(&self.path), || {
-            Ok(nix::unistd::syncfs(self.fd.as_fd())?)
-        })
-        .map_err(|e| self.error("sync", Path::new(""), e))
+        self.step(Step::Sync(&self.path), || Ok(nix::unistd::syncfs(self.fd.as_fd())?))
+            .map_err(|e| self.error("sync", Path::new(""), e))
     }
 
     /// The file system that the folder is on.
     pub fn device(&self) -> Result<u64> {
-        let stat = nix::sys::stat::fstat(&*self.fd)
-            .map_err(|e| self.error("examine", Path::new(""), e.into()))?;
+        let stat =
+            nix::sys::stat::fstat(&*self.fd).map_err(|e| self.error("examine", Path::new(""), e.into()))?;
         Ok(stat.st_dev)
     }
 
@@ -526,11 +460,7 @@ impl Folder {
         let stat = nix::sys::statvfs::fstatvfs(&*self.fd)
             .map_err(|e| self.error("examine", Path::new(""), e.into()))?;
         // A file system without a fixed number of inodes (btrfs) reports none at all.
-        let inodes = if stat.files() == 0 {
-            u64::MAX
-        } else {
-            stat.files_available()
-        };
+        let inodes = if stat.files() == 0 { u64::MAX } else { stat.files_available() };
         Ok((stat.blocks_available() * stat.fragment_size(), inodes))
     }
 
@@ -542,35 +472,21 @@ impl Folder {
         act: impl Fn(&OwnedFd, &Path) -> nix::Result<()>,
     ) -> Result<()> {
         let (parent, name) = self.parent(doing, rel)?;
-        self.step(step, || Ok(act(&parent, &name)?))
-            .map_err(|e| self.error(doing, rel, e))
+        self.step(step, || Ok(act(&parent, &name)?)).map_err(|e| self.error(doing, rel, e))
     }
 
     fn parent(&self, doing: &'static str, rel: &Path) -> Result<(OwnedFd, PathBuf)> {
-        let name = rel
-            .file_name()
-            .ok_or_else(|| self.error(doing, rel, Errno::EINVAL.into()))?;
+        let name = rel.file_name().ok_or_else(|| self.error(doing, rel, Errno::EINVAL.into()))?;
         let fd = self.resolve(doing, parent_of(rel), FOLDER, Mode::empty())?;
         Ok((fd, PathBuf::from(name)))
     }
 
-    fn resolve(
-        &self,
-        doing: &'static str,
-        rel: &Path,
-        flags: OFlag,
-        mode: Mode,
-    ) -> Result<OwnedFd> {
-        self.raw(rel, flags, mode)
-            .map_err(|e| self.error(doing, rel, e))
+    fn resolve(&self, doing: &'static str, rel: &Path, flags: OFlag, mode: Mode) -> Result<OwnedFd> {
+        self.raw(rel, flags, mode).map_err(|e| self.error(doing, rel, e))
     }
 
     fn raw(&self, rel: &Path, flags: OFlag, mode: Mode) -> io::Result<OwnedFd> {
-        let rel = if rel.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            rel
-        };
+        let rel = if rel.as_os_str().is_empty() { Path::new(".") } else { rel };
         let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
         // The kernel refuses O_PATH | O_NOFOLLOW on a link under RESOLVE_NO_SYMLINKS only for links
         // on the way; the last component is what O_NOFOLLOW is for.
@@ -583,11 +499,7 @@ impl Folder {
     }
 
     fn error(&self, doing: &'static str, rel: &Path, source: io::Error) -> Error {
-        Error {
-            doing,
-            path: self.path.join(rel),
-            source,
-        }
+        Error { doing, path: self.path.join(rel), source }
     }
 }
 
@@ -609,28 +521,19 @@ impl Writer {
     }
 
     pub fn sync(&self) -> Result<()> {
-        self.steps
-            .step(Step::Sync(&self.path), &mut || self.file.sync_all())
-            .map_err(|source| Error {
-                doing: "sync",
-                path: self.path.clone(),
-                source,
-            })
+        self.steps.step(Step::Sync(&self.path), &mut || self.file.sync_all()).map_err(|source| Error {
+            doing: "sync",
+            path: self.path.clone(),
+            source,
+        })
     }
 
     pub fn set_mode(&self, mode: u32) -> Result<()> {
         self.steps
             .step(Step::Mode(&self.path), &mut || {
-                Ok(nix::sys::stat::fchmod(
-                    &self.file,
-                    Mode::from_bits_truncate(mode),
-                )?)
+                Ok(nix::sys::stat::fchmod(&self.file, Mode::from_bits_truncate(mode))?)
             })
-            .map_err(|source| Error {
-                doing: "change the mode of",
-                path: self.path.clone(),
-                source,
-            })
+            .map_err(|source| Error { doing: "change the mode of", path: self.path.clone(), source })
     }
 
     pub fn set_owner(&self, uid: u32, gid: u32) -> Result<()> {
@@ -638,11 +541,7 @@ impl Writer {
             .step(Step::Owner(&self.path), &mut || {
                 std::os::unix::fs::fchown(&self.file, Some(uid), Some(gid))
             })
-            .map_err(|source| Error {
-                doing: "change the owner of",
-                path: self.path.clone(),
-                source,
-            })
+            .map_err(|source| Error { doing: "change the owner of", path: self.path.clone(), source })
     }
 }
 
@@ -663,10 +562,5 @@ fn parent_of(rel: &Path) -> &Path {
 }
 
 fn failed(doing: &'static str, path: &Path, errno: Errno) -> Error {
-    Error {
-        doing,
-        path: path.to_owned(),
-        source: errno.into(),
-    }
+    Error { doing, path: path.to_owned(), source: errno.into() }
 }
-

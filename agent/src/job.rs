@@ -68,12 +68,7 @@ pub struct Switch {
 fn illegal(job: &Job, transition: &str) -> Failure {
     Failure::new(
         Code::Internal,
-        format!(
-            "{} {} cannot {transition} in phase {}",
-            job.kind,
-            job.id,
-            job.phase()
-        ),
+        format!("{} {} cannot {transition} in phase {}", job.kind, job.id, job.phase()),
     )
 }
 
@@ -81,29 +76,14 @@ type Next = Result<Job, Failure>;
 
 impl Job {
     pub fn new(id: Uuid, kind: JobKind, source: String, by: String, now: Timestamp) -> Self {
-        let stage = Stage::Preparing {
-            phase: Phase::Receiving,
-        };
-        Self {
-            id,
-            kind,
-            source,
-            by,
-            started: now,
-            notes: Vec::new(),
-            stage,
-        }
+        let stage = Stage::Preparing { phase: Phase::Receiving };
+        Self { id, kind, source, by, started: now, notes: Vec::new(), stage }
     }
 
     pub fn phase(&self) -> Phase {
         match &self.stage {
             Stage::Preparing { phase } => *phase,
-            Stage::Pending(Switch {
-                boots: 0,
-                reboots: 0,
-                back,
-                ..
-            }) if back.is_empty() => Phase::Committed,
+            Stage::Pending(Switch { boots: 0, reboots: 0, back, .. }) if back.is_empty() => Phase::Committed,
             Stage::Pending(Switch { boots: 0, .. }) => Phase::Rebooting,
             Stage::Pending(_) | Stage::Broken { .. } => Phase::Activating,
             Stage::Activated(_) => Phase::Finishing,
@@ -124,16 +104,8 @@ impl Job {
     /// The point of no return.
     pub fn commit(mut self, target: u64, from: u64, notes: Vec<String>) -> Next {
         match self.stage {
-            Stage::Preparing {
-                phase: Phase::Validating,
-            } => {
-                self.stage = Stage::Pending(Switch {
-                    target,
-                    from,
-                    boots: 0,
-                    reboots: 0,
-                    back: Vec::new(),
-                });
+            Stage::Preparing { phase: Phase::Validating } => {
+                self.stage = Stage::Pending(Switch { target, from, boots: 0, reboots: 0, back: Vec::new() });
                 self.notes = notes;
                 Ok(self)
             }
@@ -166,11 +138,7 @@ impl Job {
     pub fn activated(mut self) -> Next {
         match self.stage {
             Stage::Pending(switch) => {
-                self.stage = Stage::Activated(Switch {
-                    boots: 0,
-                    reboots: 0,
-                    ..switch
-                });
+                self.stage = Stage::Activated(Switch { boots: 0, reboots: 0, ..switch });
                 Ok(self)
             }
             _ => Err(illegal(&self, "be activated")),
@@ -181,12 +149,8 @@ impl Job {
     /// job that already goes back has nowhere else to go: it is broken.
     pub fn go_back(mut self, failures: Vec<Failure>) -> Next {
         self.stage = match self.stage {
-            Stage::Pending(Switch {
-                target, from, back, ..
-            })
-            | Stage::Activated(Switch {
-                target, from, back, ..
-            }) => match back.is_empty() {
+            Stage::Pending(Switch { target, from, back, .. })
+            | Stage::Activated(Switch { target, from, back, .. }) => match back.is_empty() {
                 true => Stage::Pending(Switch {
                     target: from,
                     from: target,
@@ -194,9 +158,7 @@ impl Job {
                     reboots: 0,
                     back: failures,
                 }),
-                false => Stage::Broken {
-                    failures: [back, failures].concat(),
-                },
+                false => Stage::Broken { failures: [back, failures].concat() },
             },
             _ => return Err(illegal(&self, "go back")),
         };
@@ -204,16 +166,9 @@ impl Job {
     }
 
     /// The end of a job that has not changed anything.
-    pub fn fail(
-        self,
-        failures: Vec<Failure>,
-        now: Timestamp,
-        active: u64,
-    ) -> Result<HistoryEntry, Failure> {
+    pub fn fail(self, failures: Vec<Failure>, now: Timestamp, active: u64) -> Result<HistoryEntry, Failure> {
         match self.stage {
-            Stage::Preparing { .. } => {
-                Ok(self.ended(Outcome::Failed { failures }, now, active, active))
-            }
+            Stage::Preparing { .. } => Ok(self.ended(Outcome::Failed { failures }, now, active, active)),
             _ => Err(illegal(&self, "fail")),
         }
     }
@@ -238,12 +193,7 @@ impl Job {
             true => self.ended(Outcome::Succeeded, now, switch.from, switch.target),
             false => {
                 let failures = switch.back.clone();
-                self.ended(
-                    Outcome::RolledBack { failures },
-                    now,
-                    switch.target,
-                    switch.target,
-                )
+                self.ended(Outcome::RolledBack { failures }, now, switch.target, switch.target)
             }
         };
         Ok((entry, switch))
@@ -251,28 +201,8 @@ impl Job {
 
     fn ended(self, outcome: Outcome, now: Timestamp, from: u64, to: u64) -> HistoryEntry {
         let phase = self.phase();
-        let Self {
-            id,
-            kind,
-            source,
-            by,
-            started,
-            notes,
-            ..
-        } = self;
-        HistoryEntry {
-            id,
-            kind,
-            source,
-            by,
-            started,
-            ended: now,
-            phase,
-            from,
-            to,
-            notes,
-            outcome,
-        }
+        let Self { id, kind, source, by, started, notes, .. } = self;
+        HistoryEntry { id, kind, source, by, started, ended: now, phase, from, to, notes, outcome }
     }
 }
 
@@ -281,21 +211,11 @@ mod tests {
     use super::*;
 
     fn job() -> Job {
-        Job::new(
-            Uuid::nil(),
-            JobKind::Restore,
-            "backup a.tar".into(),
-            "admin".into(),
-            Timestamp::UNIX_EPOCH,
-        )
+        Job::new(Uuid::nil(), JobKind::Restore, "backup a.tar".into(), "admin".into(), Timestamp::UNIX_EPOCH)
     }
 
     fn committed() -> Job {
-        job()
-            .advance(Phase::Validating)
-            .unwrap()
-            .commit(2, 1, vec![])
-            .unwrap()
+        job().advance(Phase::Validating).unwrap().commit(2, 1, vec![]).unwrap()
     }
 
     fn why(code: Code) -> Vec<Failure> {
@@ -304,48 +224,18 @@ mod tests {
 
     #[test]
     fn a_restore_that_goes_well_ends_on_its_target() {
-        let done = committed()
-            .rebooting()
-            .unwrap()
-            .activating()
-            .unwrap()
-            .activated()
-            .unwrap();
+        let done = committed().rebooting().unwrap().activating().unwrap().activated().unwrap();
         let (entry, switch) = done.finish(Timestamp::UNIX_EPOCH).unwrap();
-        assert_eq!(
-            (entry.from, entry.to, entry.outcome),
-            (1, 2, Outcome::Succeeded)
-        );
+        assert_eq!((entry.from, entry.to, entry.outcome), (1, 2, Outcome::Succeeded));
         assert!(switch.back.is_empty());
     }
 
     #[test]
     fn an_unhealthy_target_leads_back_once_and_then_nowhere() {
-        let back = committed()
-            .activated()
-            .unwrap()
-            .go_back(why(Code::Unhealthy))
-            .unwrap();
-        assert!(matches!(
-            &back.stage,
-            Stage::Pending(Switch {
-                target: 1,
-                from: 2,
-                ..
-            })
-        ));
-        let (entry, _) = back
-            .clone()
-            .activated()
-            .unwrap()
-            .finish(Timestamp::UNIX_EPOCH)
-            .unwrap();
-        assert_eq!(
-            entry.outcome,
-            Outcome::RolledBack {
-                failures: why(Code::Unhealthy)
-            }
-        );
+        let back = committed().activated().unwrap().go_back(why(Code::Unhealthy)).unwrap();
+        assert!(matches!(&back.stage, Stage::Pending(Switch { target: 1, from: 2, .. })));
+        let (entry, _) = back.clone().activated().unwrap().finish(Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(entry.outcome, Outcome::RolledBack { failures: why(Code::Unhealthy) });
         assert_eq!((entry.from, entry.to), (1, 1));
         let broken = back.go_back(why(Code::ActivationFailed)).unwrap();
         assert!(matches!(&broken.stage, Stage::Broken { failures } if failures.len() == 2));
@@ -354,11 +244,7 @@ mod tests {
 
     #[test]
     fn nothing_fails_without_a_trace_after_the_commit() {
-        assert!(
-            committed()
-                .fail(why(Code::Aborted), Timestamp::UNIX_EPOCH, 1)
-                .is_err()
-        );
+        assert!(committed().fail(why(Code::Aborted), Timestamp::UNIX_EPOCH, 1).is_err());
         assert!(committed().advance(Phase::Validating).is_err());
         assert!(committed().commit(3, 1, vec![]).is_err());
     }
@@ -366,19 +252,10 @@ mod tests {
     #[test]
     fn a_commit_needs_everything_before_it() {
         for phase in [Phase::AwaitingAnswer, Phase::Locking, Phase::Snapshotting] {
-            assert!(
-                job().advance(phase).unwrap().commit(2, 1, vec![]).is_err(),
-                "{phase}"
-            );
+            assert!(job().advance(phase).unwrap().commit(2, 1, vec![]).is_err(), "{phase}");
         }
         assert!(job().commit(2, 1, vec![]).is_err());
         assert!(job().advance(Phase::Committed).is_err());
-        assert!(
-            job()
-                .advance(Phase::Locking)
-                .unwrap()
-                .advance(Phase::Locking)
-                .is_err()
-        );
+        assert!(job().advance(Phase::Locking).unwrap().advance(Phase::Locking).is_err());
     }
 }

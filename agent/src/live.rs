@@ -25,11 +25,7 @@ pub fn scan(root: &Folder, domains: &Domains) -> Result<Index, Failure> {
             std::io::copy(&mut hashing, &mut std::io::sink())
                 .map_err(|e| Failure::io(format_args!("cannot read {}", entry.path), &e))?;
             let (size, sha256) = hashing.finish();
-            entry.kind = EntryKind::File {
-                size,
-                sha256,
-                sealed: *sealed,
-            };
+            entry.kind = EntryKind::File { size, sha256, sealed: *sealed };
         }
         index.insert(domain, entry);
         Ok(())
@@ -69,18 +65,13 @@ fn below(
     into: &mut Vec<(TreePath, Kind)>,
 ) -> Result<(), Failure> {
     for (name, kind) in root.list(folder)? {
-        let text = name
-            .to_str()
-            .map(|name| format!("{}/{name}", folder.as_str()));
+        let text = name.to_str().map(|name| format!("{}/{name}", folder.as_str()));
         let path: TreePath = text
             .ok_or_else(|| "it is not UTF-8".to_owned())
             .and_then(|t| t.parse())
             .map_err(|why: String| {
                 let shown = name.to_string_lossy();
-                unfit(
-                    &format!("{folder}/{}", reinstate_api::one_line(&shown)),
-                    &why,
-                )
+                unfit(&format!("{folder}/{}", reinstate_api::one_line(&shown)), &why)
             })?;
         if is_own_temporary(&path) || !domain.owns(&path) {
             continue;
@@ -117,22 +108,10 @@ fn walk(root: &Folder, domains: &Domains, visit: &mut Visit<'_>) -> Result<(), F
 
 type Read = Option<(Entry, Option<std::fs::File>)>;
 
-fn read(
-    root: &Folder,
-    domain: &Domain,
-    names: &Names,
-    path: TreePath,
-    kind: Kind,
-) -> Result<Read, Failure> {
+fn read(root: &Folder, domain: &Domain, names: &Names, path: TreePath, kind: Kind) -> Result<Read, Failure> {
     let describe = |stat: Stat, path: TreePath, kind: EntryKind| {
         let (owner, group) = names.of(&path, stat.uid, stat.gid)?;
-        Ok::<_, Failure>(Entry {
-            path,
-            mode: stat.mode & 0o777,
-            owner,
-            group,
-            kind,
-        })
+        Ok::<_, Failure>(Entry { path, mode: stat.mode & 0o777, owner, group, kind })
     };
     match kind {
         Kind::Folder => {
@@ -144,9 +123,7 @@ fn read(
         Kind::File => file(root, domain, &path, &path, &describe),
         Kind::Link => {
             let target = root.read_link(&path)?;
-            let target = target
-                .to_str()
-                .ok_or_else(|| unfit(&path, "its target is not UTF-8"))?;
+            let target = target.to_str().ok_or_else(|| unfit(&path, "its target is not UTF-8"))?;
             if domain.is_secret(&path) && target == secrets::link_target(&path) {
                 return file(root, domain, &secrets::place(&path), &path, &describe);
             }
@@ -161,20 +138,8 @@ fn read(
             let Some(stat) = found(root.stat(&path))? else {
                 return Ok(None);
             };
-            let kind = EntryKind::Link {
-                target: target.to_owned(),
-            };
-            Ok(Some((
-                describe(
-                    Stat {
-                        mode: 0o777,
-                        ..stat
-                    },
-                    path,
-                    kind,
-                )?,
-                None,
-            )))
+            let kind = EntryKind::Link { target: target.to_owned() };
+            Ok(Some((describe(Stat { mode: 0o777, ..stat }, path, kind)?, None)))
         }
         Kind::Other => Err(unfit(&path, "it is neither a file nor a folder")),
     }
@@ -191,24 +156,14 @@ fn file(
     let (Some(stat), Some(file)) = (found(root.stat(place))?, found(root.open_file(place))?) else {
         return match place == path {
             true => Ok(None), // It went away since its folder was listed.
-            false => Err(unfit(
-                path,
-                "it is sealed and has not been unsealed at boot",
-            )),
+            false => Err(unfit(path, "it is sealed and has not been unsealed at boot")),
         };
     };
-    let unknown = EntryKind::File {
-        size: 0,
-        sha256: Digest([0; 32]),
-        sealed: domain.is_secret(path),
-    };
+    let unknown = EntryKind::File { size: 0, sha256: Digest([0; 32]), sealed: domain.is_secret(path) };
     Ok(Some((describe(stat, path.clone(), unknown)?, Some(file))))
 }
 
 fn unfit(path: &dyn std::fmt::Display, why: &str) -> Failure {
-    Failure::new(
-        Code::SnapshotFailed,
-        format!("{path} cannot be part of a snapshot: {why}"),
-    )
-    .hint("take it away, or have the domain declare it")
+    Failure::new(Code::SnapshotFailed, format!("{path} cannot be part of a snapshot: {why}"))
+        .hint("take it away, or have the domain declare it")
 }

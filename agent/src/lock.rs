@@ -64,9 +64,9 @@ impl Held {
 /// The lock as it is, whoever holds it.
 pub fn read(folder: &Folder) -> Result<Option<Lock>, Failure> {
     let Some(bytes) = found(folder.read(FILE, MAX_BYTES))? else { return Ok(None) };
-    toml::from_str(&String::from_utf8_lossy(&bytes)).map(Some).map_err(|error| {
-        Failure::new(Code::LockHeld, format!("{FILE} cannot be read: {}", error.message()))
-    })
+    toml::from_str(&String::from_utf8_lossy(&bytes))
+        .map(Some)
+        .map_err(|error| Failure::new(Code::LockHeld, format!("{FILE} cannot be read: {}", error.message())))
 }
 
 fn bytes(lock: &Lock) -> Result<Vec<u8>, Failure> {
@@ -75,7 +75,8 @@ fn bytes(lock: &Lock) -> Result<Vec<u8>, Failure> {
         .map_err(|e| Failure::new(Code::Internal, format!("{FILE} cannot be written: {e}")))
 }
 
-fn held(lock: &Lock) -> Failure {
+/// The refusal that a lock is.
+pub fn held(lock: &Lock) -> Failure {
     Failure::new(
         Code::LockHeld,
         format!(

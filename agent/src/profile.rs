@@ -1,14 +1,12 @@
 //! The profile: the vendor's description of an appliance, as data.
 
-use std::collections::BTreeMap;
-
 use reinstate_api::{Code, Failure};
 use serde::{Deserialize, Deserializer};
 
+use crate::archive::Limits;
 use crate::domain::{self, Domains};
 use crate::dropin::{self, DropIn};
 use crate::files::Folder;
-use crate::archive::Limits;
 use crate::tree::TreePath;
 
 /// The vendor's description of an appliance.
@@ -114,10 +112,7 @@ pub struct Health {
 
 impl Default for Health {
     fn default() -> Self {
-        Self {
-            units: Vec::new(),
-            deadline: 120,
-        }
+        Self { units: Vec::new(), deadline: 120 }
     }
 }
 
@@ -133,17 +128,8 @@ pub struct Validators {
 
 impl Default for Validators {
     fn default() -> Self {
-        let image = [
-            "/usr",
-            "/etc/protocols",
-            "/etc/services",
-            "/etc/nsswitch.conf",
-            "/etc/ld.so.cache",
-        ];
-        Self {
-            time_limit: 60,
-            image: image.map(String::from).to_vec(),
-        }
+        let image = ["/usr", "/etc/protocols", "/etc/services", "/etc/nsswitch.conf", "/etc/ld.so.cache"];
+        Self { time_limit: 60, image: image.map(String::from).to_vec() }
     }
 }
 
@@ -182,24 +168,10 @@ impl<'de> Deserialize<'de> for Reading {
         use serde::de::Error;
         let path = |text: &str| domain::absolute(text).map_err(D::Error::custom);
         match Table::deserialize(deserializer)? {
-            Table {
-                file: Some(file),
-                key: None,
-                folder: None,
-            } => Ok(Self::File(path(&file)?)),
-            Table {
-                file: Some(file),
-                key: Some(key),
-                folder: None,
-            } => Ok(Self::Key(path(&file)?, key)),
-            Table {
-                file: None,
-                key: None,
-                folder: Some(folder),
-            } => Ok(Self::Folder(path(&folder)?)),
-            _ => Err(D::Error::custom(
-                "a reading is { file }, { file, key } or { folder }",
-            )),
+            Table { file: Some(file), key: None, folder: None } => Ok(Self::File(path(&file)?)),
+            Table { file: Some(file), key: Some(key), folder: None } => Ok(Self::Key(path(&file)?, key)),
+            Table { file: None, key: None, folder: Some(folder) } => Ok(Self::Folder(path(&folder)?)),
+            _ => Err(D::Error::custom("a reading is { file }, { file, key } or { folder }")),
         }
     }
 }
@@ -214,24 +186,13 @@ impl Profile {
                 Err(failure) => return Err(vec![failure]),
             }
         }
-        let names: Vec<_> = fragments
-            .iter()
-            .map(|fragment| fragment.path.as_str())
-            .collect();
+        let names: Vec<_> = fragments.iter().map(|fragment| fragment.path.as_str()).collect();
         let profile: Profile = whole.try_into().map_err(|error: toml::de::Error| {
-            let of = if names.is_empty() {
-                "no profile file"
-            } else {
-                &names.join(", ")
-            };
+            let of = if names.is_empty() { "no profile file" } else { &names.join(", ") };
             vec![invalid(format!("{of}: {}", error.message()))]
         })?;
         let problems = profile.problems();
-        if problems.is_empty() {
-            Ok(profile)
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(profile) } else { Err(problems) }
     }
 
     fn problems(&self) -> Vec<Failure> {
@@ -244,10 +205,9 @@ impl Profile {
                 interfaces.join(", "),
             )));
         }
-        for (name, value) in [
-            ("health.deadline", self.health.deadline),
-            ("validators.time-limit", self.validators.time_limit),
-        ] {
+        for (name, value) in
+            [("health.deadline", self.health.deadline), ("validators.time-limit", self.validators.time_limit)]
+        {
             if !(1..=3600).contains(&value) {
                 found.push(invalid(format!("{name} is {value} s, of 1 to 3600 s")));
             }
@@ -256,29 +216,28 @@ impl Profile {
     }
 }
 
-/// The profile and its domains, read and checked together.
+/// The appliance's profile and domains: the vendor's, and what overrides them.
 pub fn load(root: &Folder) -> Result<(Profile, Domains), Vec<Failure>> {
+    load_places(root, &dropin::PLACES)
+}
+
+/// The profile and domains of one folder.
+pub fn load_from(folder: &Folder) -> Result<(Profile, Domains), Vec<Failure>> {
+    load_places(folder, &[""])
+}
+
+fn load_places(root: &Folder, places: &[&str]) -> Result<(Profile, Domains), Vec<Failure>> {
     let one = |failure: Failure| vec![failure];
-    let profile = Profile::from_fragments(&dropin::load(root, "profile.d").map_err(one)?);
-    let domains = Domains::from_drop_ins(&dropin::load(root, "domains.d").map_err(one)?);
+    let profile = Profile::from_fragments(&dropin::load(root, places, "profile.d").map_err(one)?);
+    let domains = Domains::from_drop_ins(&dropin::load(root, places, "domains.d").map_err(one)?);
     match (profile, domains) {
-        (Ok(profile), Ok(domains)) => {
-            if let Some(manager) = &profile.manager
-                && domains.get(&manager.domain).is_none()
-            {
-                let unknown = format!(
-                    "manager.domain is '{}', which is not declared",
-                    manager.domain
-                );
-                return Err(one(invalid(unknown)));
+        (Ok(profile), Ok(domains)) => match &profile.manager {
+            Some(manager) if domains.get(&manager.domain).is_none() => {
+                Err(one(invalid(format!("manager.domain is '{}', which is not declared", manager.domain))))
             }
-            Ok((profile, domains))
-        }
-        (profile, domains) => Err([profile.err(), domains.err()]
-            .into_iter()
-            .flatten()
-            .flatten()
-            .collect()),
+            _ => Ok((profile, domains)),
+        },
+        (profile, domains) => Err([profile.err(), domains.err()].into_iter().flatten().flatten().collect()),
     }
 }
 
@@ -296,19 +255,4 @@ fn overlay(whole: &mut toml::Table, over: toml::Table) {
 fn invalid(message: String) -> Failure {
     Failure::new(Code::ProfileInvalid, message)
         .hint("correct the profile; `reinstated lint DIR` checks one offline")
-}
-
-/// Lint's view of a folder: what is declared, by name.
-pub fn summary(profile: &Profile, domains: &Domains) -> BTreeMap<String, String> {
-    domains
-        .iter()
-        .map(|domain| {
-            let paths: Vec<_> = domain.paths.iter().map(ToString::to_string).collect();
-            (
-                domain.name.clone(),
-                format!("{} {}", domain.restore.as_str(), paths.join(" ")),
-            )
-        })
-        .chain([("product".to_owned(), profile.product.clone())])
-        .collect()
 }

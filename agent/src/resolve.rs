@@ -62,7 +62,11 @@ fn remove(
 ) -> Result<BTreeSet<TreePath>, Failure> {
     let staged: Vec<TreePath> = draft.index().domain(&domain.name).map(|entry| entry.path.clone()).collect();
     let files = |index: &Index| -> Vec<TreePath> {
-        index.domain(&domain.name).filter(|entry| !entry.is_folder()).map(|entry| entry.path.clone()).collect()
+        index
+            .domain(&domain.name)
+            .filter(|entry| !entry.is_folder())
+            .map(|entry| entry.path.clone())
+            .collect()
     };
     let removed = files(draft.index()).into_iter().chain(files(local)).collect();
     for path in &staged {
@@ -75,7 +79,13 @@ fn remove(
 }
 
 /// Local entries that the backup lacks stay, unless the backup has something else in their place.
-fn merge(draft: &mut Draft, domain: &str, local: &Index, snapshot: &Generation, key: &SealKey) -> Result<(), Failure> {
+fn merge(
+    draft: &mut Draft,
+    domain: &str,
+    local: &Index,
+    snapshot: &Generation,
+    key: &SealKey,
+) -> Result<(), Failure> {
     for entry in local.domain(domain) {
         let taken = std::iter::successors(Some(entry.path.clone()), TreePath::parent)
             .filter_map(|path| draft.index().get(domain, &path).map(|there| (path, there)))
@@ -101,13 +111,16 @@ fn inspect_all(draft: &Draft, domains: &Domains) -> Result<(), Failure> {
 
 fn text(path: &TreePath, from: &mut dyn Read) -> Result<Vec<u8>, Failure> {
     let mut text = Vec::new();
-    from.take(MAX_TEXT).read_to_end(&mut text).map_err(|e| Failure::io(format_args!("cannot read {path}"), &e))?;
+    from.take(MAX_TEXT)
+        .read_to_end(&mut text)
+        .map_err(|e| Failure::io(format_args!("cannot read {path}"), &e))?;
     Ok(text)
 }
 
 /// An entry for content that was made here, with the mode and owner of another one.
 fn replaced(like: &Entry, content: &[u8]) -> Entry {
     let sealed = matches!(like.kind, EntryKind::File { sealed: true, .. });
-    let kind = EntryKind::File { size: content.len() as u64, sha256: crate::tree::Digest::of(content), sealed };
+    let kind =
+        EntryKind::File { size: content.len() as u64, sha256: crate::tree::Digest::of(content), sealed };
     Entry { kind, ..like.clone() }
 }

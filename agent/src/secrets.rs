@@ -23,23 +23,13 @@ pub fn link_target(path: &TreePath) -> String {
 }
 
 /// Unseals every secret of a generation into memory, each with its mode and owner.
-pub fn unseal(
-    root: &Folder,
-    generation: &Generation,
-    index: &Index,
-    names: &Names,
-) -> Result<(), Failure> {
+pub fn unseal(root: &Folder, generation: &Generation, index: &Index, names: &Names) -> Result<(), Failure> {
     if generation.sealed(index).next().is_none() {
         return Ok(());
     }
     let key = generation.key()?;
     for (_, entry) in index.iter() {
-        let EntryKind::File {
-            sealed: true,
-            sha256,
-            ..
-        } = entry.kind
-        else {
+        let EntryKind::File { sealed: true, sha256, .. } = entry.kind else {
             continue;
         };
         let place = place(&entry.path);
@@ -70,6 +60,5 @@ pub fn unseal(
 /// Is this generation's secret reached through the link that activation makes?
 pub fn is_linked(root: &Folder, entry: &Entry) -> Result<bool, Failure> {
     let kind = found(root.stat(&entry.path))?.map(|stat| stat.kind);
-    Ok(kind == Some(Kind::Link)
-        && root.read_link(&entry.path)?.to_str() == Some(&link_target(&entry.path)))
+    Ok(kind == Some(Kind::Link) && root.read_link(&entry.path)?.to_str() == Some(&link_target(&entry.path)))
 }

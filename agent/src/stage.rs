@@ -105,7 +105,10 @@ impl archive::Receiver for Stage<'_> {
             let target = one_line(target);
             return Err(Failure::new(
                 Code::ArchiveInvalid,
-                format!("the archive holds a link {} to {target}, which domain '{name}' does not declare", entry.path),
+                format!(
+                    "the archive holds a link {} to {target}, which domain '{name}' does not declare",
+                    entry.path
+                ),
             ));
         }
         self.draft.put(name, entry.clone())

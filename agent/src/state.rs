@@ -59,9 +59,15 @@ impl Default for State {
 impl State {
     /// The job that runs; the operation needs one.
     pub fn running(&self) -> Result<Job, Failure> {
-        self.job
-            .clone()
-            .ok_or_else(|| Failure::new(Code::Internal, "no job is on record"))
+        self.job.clone().ok_or_else(|| Failure::new(Code::Internal, "no job is on record"))
+    }
+
+    /// Reboots that the running job has asked for.
+    pub fn reboots(&self) -> u32 {
+        match self.job.as_ref().map(|job| &job.stage) {
+            Some(Stage::Pending(switch)) => switch.reboots,
+            _ => 0,
+        }
     }
 
     /// A number for a new generation, never given twice.
@@ -93,9 +99,7 @@ impl State {
     pub fn needed(&self) -> Vec<u64> {
         let mut needed = vec![0, self.active];
         needed.extend(self.previous);
-        if let Some(Stage::Pending(switch) | Stage::Activated(switch)) =
-            self.job.as_ref().map(|j| &j.stage)
-        {
+        if let Some(Stage::Pending(switch) | Stage::Activated(switch)) = self.job.as_ref().map(|j| &j.stage) {
             needed.extend([switch.target, switch.from]);
         }
         needed
@@ -125,46 +129,32 @@ impl StateFile {
         }
         let Format { format } = toml::from_str(&text).map_err(|e| unreadable(e.message()))?;
         if format != FORMAT {
-            return Err(unreadable(&format!(
-                "its format is {format}, this agent's is {FORMAT}"
-            )));
+            return Err(unreadable(&format!("its format is {format}, this agent's is {FORMAT}")));
         }
         toml::from_str(&text).map_err(|e| unreadable(e.message()))
     }
 
     /// Reads, changes and writes the record: one fsynced rename.
-    pub fn update<T>(
-        &self,
-        change: impl FnOnce(&mut State) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+    pub fn update<T>(&self, change: impl FnOnce(&mut State) -> Result<T, Failure>) -> Result<T, Failure> {
         let _guard = self.lock()?;
         let mut state = self.read()?;
         let value = change(&mut state)?;
         state.revision += 1;
-        let text = toml::to_string(&state).map_err(|e| {
-            Failure::new(Code::Internal, format!("state.toml cannot be written: {e}"))
-        })?;
+        let text = toml::to_string(&state)
+            .map_err(|e| Failure::new(Code::Internal, format!("state.toml cannot be written: {e}")))?;
         self.folder.replace(FILE, text.as_bytes(), 0o600)?;
         Ok(value)
     }
 
     fn lock(&self) -> Result<Flock<File>, Failure> {
-        let folder = self
-            .folder
-            .fd()
-            .try_clone()
-            .map_err(|e| Failure::io("cannot lock the state", &e))?;
+        let folder = self.folder.fd().try_clone().map_err(|e| Failure::io("cannot lock the state", &e))?;
         Flock::lock(File::from(folder), FlockArg::LockExclusive)
             .map_err(|(_, errno)| Failure::io("cannot lock the state", &errno.into()))
     }
 }
 
 fn unreadable(why: &str) -> Failure {
-    Failure::new(
-        Code::StateUnreadable,
-        format!("/var/lib/reinstate/{FILE} cannot be read: {why}"),
-    )
-    .hint(
+    Failure::new(Code::StateUnreadable, format!("/var/lib/reinstate/{FILE} cannot be read: {why}")).hint(
         "nothing was touched; keep a copy of the file, then set it right or move it away \
          (the history goes with it, the configuration stays)",
     )

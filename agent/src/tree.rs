@@ -31,9 +31,7 @@ impl TreePath {
 
     /// The folder that holds it; none for a name directly below the root.
     pub fn parent(&self) -> Option<TreePath> {
-        self.0
-            .rsplit_once('/')
-            .map(|(parent, _)| TreePath(parent.to_owned()))
+        self.0.rsplit_once('/').map(|(parent, _)| TreePath(parent.to_owned()))
     }
 
     /// The same path under another folder; both are tree paths, so the result holds no bad part.
@@ -42,9 +40,7 @@ impl TreePath {
     }
 
     pub fn is_below(&self, folder: &TreePath) -> bool {
-        self.0
-            .strip_prefix(folder.as_str())
-            .is_some_and(|rest| rest.starts_with('/'))
+        self.0.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
     }
 }
 
@@ -54,37 +50,23 @@ impl FromStr for TreePath {
     fn from_str(text: &str) -> Result<Self, String> {
         let shown = || one_line(&text.chars().take(120).collect::<String>());
         if text.is_empty() || text.len() > Self::MAX_BYTES {
-            return Err(format!(
-                "path '{}' has {} bytes, of 1 to 1024",
-                shown(),
-                text.len()
-            ));
+            return Err(format!("path '{}' has {} bytes, of 1 to 1024", shown(), text.len()));
         }
         if text.starts_with('/') {
             return Err(format!("path '{}' is absolute", shown()));
         }
         if text.chars().any(|c| c.is_control() || c == '\\') {
-            return Err(format!(
-                "path '{}' holds a control character or a backslash",
-                shown()
-            ));
+            return Err(format!("path '{}' holds a control character or a backslash", shown()));
         }
         let mut depth = 0;
         for part in text.split('/') {
             depth += 1;
             if part.is_empty() || part == "." || part == ".." || part.len() > 255 {
-                return Err(format!(
-                    "path '{}' holds the part '{}'",
-                    shown(),
-                    one_line(part)
-                ));
+                return Err(format!("path '{}' holds the part '{}'", shown(), one_line(part)));
             }
         }
         if depth > Self::MAX_DEPTH {
-            return Err(format!(
-                "path '{}' has {depth} levels, of at most 32",
-                shown()
-            ));
+            return Err(format!("path '{}' has {depth} levels, of at most 32", shown()));
         }
         Ok(Self(text.to_owned()))
     }
@@ -148,12 +130,7 @@ impl FromStr for Digest {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!(
-                "'{}' is not a SHA-256 digest in lower-case hexadecimal",
-                one_line(text)
-            )
-        };
+        let wrong = || format!("'{}' is not a SHA-256 digest in lower-case hexadecimal", one_line(text));
         let lower = |b: &u8| b.is_ascii_digit() || (b'a'..=b'f').contains(b);
         if text.len() != 64 || !text.bytes().all(|b| lower(&b)) {
             return Err(wrong());
@@ -190,11 +167,7 @@ pub struct Hashing<R> {
 
 impl<R: Read> Hashing<R> {
     pub fn new(inner: R) -> Self {
-        Self {
-            inner,
-            hasher: Sha256::new(),
-            size: 0,
-        }
+        Self { inner, hasher: Sha256::new(), size: 0 }
     }
 
     /// Bytes read, and their digest.
@@ -281,26 +254,19 @@ impl Index {
     pub fn insert(&mut self, domain: &str, entry: Entry) {
         match self.domains.get_mut(domain) {
             Some(entries) => entries.insert(entry.path.clone(), entry),
-            None => self
-                .domains
-                .entry(domain.to_owned())
-                .or_default()
-                .insert(entry.path.clone(), entry),
+            None => self.domains.entry(domain.to_owned()).or_default().insert(entry.path.clone(), entry),
         };
     }
 
     /// In the order of domains, then of paths: a folder comes before what is in it.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
-        self.domains.iter().flat_map(|(domain, entries)| {
-            entries.values().map(move |entry| (domain.as_str(), entry))
-        })
+        self.domains
+            .iter()
+            .flat_map(|(domain, entries)| entries.values().map(move |entry| (domain.as_str(), entry)))
     }
 
     pub fn domain(&self, name: &str) -> impl Iterator<Item = &Entry> {
-        self.domains
-            .get(name)
-            .into_iter()
-            .flat_map(BTreeMap::values)
+        self.domains.get(name).into_iter().flat_map(BTreeMap::values)
     }
 
     pub fn get(&self, domain: &str, path: &TreePath) -> Option<&Entry> {
@@ -311,9 +277,7 @@ impl Index {
     pub fn totals(&self) -> (u64, u64) {
         self.iter()
             .filter(|(_, entry)| entry.is_file())
-            .fold((0, 0), |(bytes, files), (_, entry)| {
-                (bytes + entry.size(), files + 1)
-            })
+            .fold((0, 0), |(bytes, files), (_, entry)| (bytes + entry.size(), files + 1))
     }
 }
 
@@ -323,18 +287,13 @@ mod tests {
 
     #[test]
     fn a_path_that_could_leave_the_tree_is_not_a_tree_path() {
-        for bad in [
-            "", "/etc", "a/../b", "..", ".", "a//b", "a/", "a\\b", "a\nb", "a\u{7f}",
-        ] {
+        for bad in ["", "/etc", "a/../b", "..", ".", "a//b", "a/", "a\\b", "a\nb", "a\u{7f}"] {
             assert!(bad.parse::<TreePath>().is_err(), "{bad:?}");
         }
         assert!("x/".repeat(33).parse::<TreePath>().is_err());
         assert!("x".repeat(256).parse::<TreePath>().is_err());
         assert_eq!(
-            "etc/nftables.d/10-a b.nft"
-                .parse::<TreePath>()
-                .unwrap()
-                .to_string(),
+            "etc/nftables.d/10-a b.nft".parse::<TreePath>().unwrap().to_string(),
             "/etc/nftables.d/10-a b.nft"
         );
     }

@@ -19,7 +19,12 @@ use crate::profile::Profile;
 const MAX_OUTPUT: u64 = 4 << 10;
 
 /// Runs the checker of every domain that has one; answers with what they refuse.
-pub async fn validate(program: &Program, profile: &Profile, domains: &Domains, tree: Tree) -> Result<Vec<(String, Failure)>, Failure> {
+pub async fn validate(
+    program: &Program,
+    profile: &Profile,
+    domains: &Domains,
+    tree: Tree,
+) -> Result<Vec<(String, Failure)>, Failure> {
     let mut refused = Vec::new();
     for domain in domains.stored().filter(|domain| !domain.validate.is_empty()) {
         if let Err(failure) = check(program, profile, domain, tree).await? {
@@ -29,7 +34,12 @@ pub async fn validate(program: &Program, profile: &Profile, domains: &Domains, t
     Ok(refused)
 }
 
-async fn check(program: &Program, profile: &Profile, domain: &Domain, tree: Tree) -> Result<Result<(), Failure>, Failure> {
+async fn check(
+    program: &Program,
+    profile: &Profile,
+    domain: &Domain,
+    tree: Tree,
+) -> Result<Result<(), Failure>, Failure> {
     let (name, checker) = (&domain.name, &domain.validate[0]);
     let (first, words) = program
         .prefix
@@ -57,8 +67,9 @@ async fn check(program: &Program, profile: &Profile, domain: &Domain, tree: Tree
         Ok::<_, std::io::Error>((status, if complained.trim().is_empty() { said } else { complained }))
     };
     let refuse = |why: String| {
-        Failure::new(Code::ValidationFailed, format!("domain '{name}': {checker} {why}"))
-            .hint("the configuration in the backup is not one that this software accepts; nothing was changed")
+        Failure::new(Code::ValidationFailed, format!("domain '{name}': {checker} {why}")).hint(
+            "the configuration in the backup is not one that this software accepts; nothing was changed",
+        )
     };
     let limit = profile.validators.time_limit;
     match tokio::time::timeout(Duration::from_secs(limit), run).await {

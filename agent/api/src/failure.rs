@@ -151,11 +151,7 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(code: Code, message: impl AsRef<str>) -> Self {
-        Self {
-            code,
-            message: one_line(message.as_ref()),
-            hint: String::new(),
-        }
+        Self { code, message: one_line(message.as_ref()), hint: String::new() }
     }
 
     #[must_use]
@@ -214,20 +210,13 @@ mod tests {
             let mut holder = std::collections::BTreeMap::new();
             holder.insert("code", code);
             assert_eq!(code.as_str(), code.to_string());
-            assert!(
-                code.as_str()
-                    .chars()
-                    .all(|c| c.is_ascii_lowercase() || c == '-')
-            );
+            assert!(code.as_str().chars().all(|c| c.is_ascii_lowercase() || c == '-'));
         }
     }
 
     #[test]
     fn escapes_and_direction_marks_are_made_visible() {
-        assert_eq!(
-            one_line("a\x1b[2Jb\u{202e}c\r\n"),
-            "a\\u{1b}[2Jb\\u{202e}c\\u{d}\\u{a}"
-        );
+        assert_eq!(one_line("a\x1b[2Jb\u{202e}c\r\n"), "a\\u{1b}[2Jb\\u{202e}c\\u{d}\\u{a}");
         assert_eq!(one_line("Grüße 東京"), "Grüße 東京");
     }
 }

@@ -63,13 +63,7 @@ pub enum Role {
 }
 
 impl Role {
-    pub const ALL: [Role; 5] = [
-        Role::Standalone,
-        Role::Primary,
-        Role::Secondary,
-        Role::Control,
-        Role::Data,
-    ];
+    pub const ALL: [Role; 5] = [Role::Standalone, Role::Primary, Role::Secondary, Role::Control, Role::Data];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -114,4 +108,25 @@ pub struct Registration {
     /// `Pending` or `Completed`.
     #[serde(default)]
     pub state: String,
+}
+
+/// `GET /v1/version`: what this appliance is and runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// The product's name, from the profile.
+    pub product: String,
+    pub hostname: String,
+    pub model: String,
+    /// The device UUID.
+    pub uuid: String,
+    pub version: String,
+    pub build: String,
+    pub patch: String,
+    /// Sorted by name.
+    pub hotfixes: Vec<String>,
+    pub serial: String,
+    /// Management addresses with prefix length; `dhcp` where a server gives them.
+    pub management: Vec<String>,
+    /// The agent's own version.
+    pub reinstate: String,
 }

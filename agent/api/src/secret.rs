@@ -46,9 +46,6 @@ mod tests {
     #[test]
     fn a_secret_never_prints() {
         let secret = Secret::new("hunter2".into());
-        assert_eq!(
-            format!("{secret:?} {:?}", Some(&secret)),
-            "[secret] Some([secret])"
-        );
+        assert_eq!(format!("{secret:?} {:?}", Some(&secret)), "[secret] Some([secret])");
     }
 }

@@ -21,24 +21,14 @@ const BUFFER: usize = 128 << 10;
 
 /// Everything is copied and verified beside its place first, and renamed into place only when all
 /// of it is good: a damaged generation leaves the live configuration alone.
-pub(super) fn apply(
-    root: &Folder,
-    domains: &Domains,
-    generation: &Generation,
-) -> Result<(), Failure> {
+pub(super) fn apply(root: &Folder, domains: &Domains, generation: &Generation) -> Result<(), Failure> {
     let index = generation.index()?;
     permit(domains, &index)?;
     let names = names(root, generation, &index)?;
     let key = generation.key()?;
     secrets::unseal(root, generation, &index, &names)?;
 
-    let target = Target {
-        root,
-        domains,
-        generation,
-        names,
-        key,
-    };
+    let target = Target { root, domains, generation, names, key };
     remove_temporaries(root, domains, &index)?;
     for (_, entry) in index.iter().filter(|(_, entry)| entry.is_folder()) {
         target.make_folder(entry)?;
@@ -51,10 +41,7 @@ pub(super) fn apply(
     for (_, entry) in index.iter().filter(|(_, entry)| !entry.is_folder()) {
         target.put(entry)?;
     }
-    for domain in domains
-        .stored()
-        .filter(|domain| generation.record.domains.contains(&domain.name))
-    {
+    for domain in domains.stored().filter(|domain| generation.record.domains.contains(&domain.name)) {
         remove_extras(root, domain, &index)?;
     }
     for (_, entry) in index.iter().filter(|(_, entry)| entry.is_folder()) {
@@ -66,10 +53,7 @@ pub(super) fn apply(
 /// Activation trusts nobody: what no domain owns or declares is refused here, whoever staged it.
 fn permit(domains: &Domains, index: &Index) -> Result<(), Failure> {
     let refused = |entry: &Entry, why: &str| {
-        Failure::new(
-            Code::PathNotOwned,
-            format!("{} is not activated: {why}", entry.path),
-        )
+        Failure::new(Code::PathNotOwned, format!("{} is not activated: {why}", entry.path))
     };
     for (name, entry) in index.iter() {
         let domain = domains
@@ -80,18 +64,12 @@ fn permit(domains: &Domains, index: &Index) -> Result<(), Failure> {
             return Err(refused(entry, &format!("domain '{name}' does not own it")));
         }
         if entry.mode & !0o777 != 0 {
-            return Err(refused(
-                entry,
-                &format!("its mode is {:o}, of at most 777", entry.mode),
-            ));
+            return Err(refused(entry, &format!("its mode is {:o}, of at most 777", entry.mode)));
         }
         if let EntryKind::Link { target } = &entry.kind
             && !domain.allows_link(&entry.path, target)
         {
-            return Err(refused(
-                entry,
-                &format!("domain '{name}' declares no link to {}", one_line(target)),
-            ));
+            return Err(refused(entry, &format!("domain '{name}' declares no link to {}", one_line(target))));
         }
     }
     Ok(())
@@ -101,10 +79,8 @@ fn permit(domains: &Domains, index: &Index) -> Result<(), Failure> {
 fn names(root: &Folder, generation: &Generation, index: &Index) -> Result<Names, Failure> {
     let key = generation.key()?;
     let text = |path: &str| {
-        let entry = index
-            .iter()
-            .map(|(_, entry)| entry)
-            .find(|entry| entry.path.as_str() == path && entry.is_file());
+        let entry =
+            index.iter().map(|(_, entry)| entry).find(|entry| entry.path.as_str() == path && entry.is_file());
         let Some(entry) = entry else { return Ok(None) };
         let mut text = Vec::new();
         generation
@@ -122,14 +98,8 @@ fn names(root: &Folder, generation: &Generation, index: &Index) -> Result<Names,
 
 fn temporary(path: &TreePath) -> String {
     let digest = sha2::Sha256::digest(path.as_str());
-    let name = format!(
-        "{}{:02x}{:02x}{:02x}{:02x}",
-        live::TEMPORARY,
-        digest[0],
-        digest[1],
-        digest[2],
-        digest[3]
-    );
+    let name =
+        format!("{}{:02x}{:02x}{:02x}{:02x}", live::TEMPORARY, digest[0], digest[1], digest[2], digest[3]);
     match path.parent() {
         Some(parent) => format!("{}/{name}", parent.as_str()),
         None => name,
@@ -142,11 +112,7 @@ fn remove_temporaries(root: &Folder, domains: &Domains, index: &Index) -> Result
     for domain in domains.stored() {
         folders.extend(domain.paths.iter().filter_map(|owned| owned.path.parent()));
         let kept = live::paths(root, domain)?;
-        folders.extend(
-            kept.into_iter()
-                .filter(|(_, kind)| *kind == Kind::Folder)
-                .map(|(path, _)| path),
-        );
+        folders.extend(kept.into_iter().filter(|(_, kind)| *kind == Kind::Folder).map(|(path, _)| path));
     }
     for folder in folders {
         let Ok(names) = root.list(&folder) else {
@@ -186,9 +152,7 @@ impl Target<'_> {
 
     /// Folders above an owned path are the image's; where one is missing it is made.
     fn make_parents(&self, path: &TreePath) -> Result<(), Failure> {
-        path.parent().map_or(Ok(()), |parent| {
-            Ok(self.root.make_folders(&parent, 0o755)?)
-        })
+        path.parent().map_or(Ok(()), |parent| Ok(self.root.make_folders(&parent, 0o755)?))
     }
 
     fn dress_folder(&self, entry: &Entry) -> Result<(), Failure> {
@@ -233,10 +197,7 @@ impl Target<'_> {
         let EntryKind::File { sha256, size, .. } = entry.kind else {
             return Ok(());
         };
-        let inspected = self
-            .domains
-            .get(domain)
-            .filter(|domain| domain.inspects(&entry.path));
+        let inspected = self.domains.get(domain).filter(|domain| domain.inspects(&entry.path));
         if inspected.is_some() && size > MAX_INSPECTED {
             let why = format!(
                 "{} has {size} bytes; a file whose lines are looked at has at most {MAX_INSPECTED}",
@@ -248,9 +209,8 @@ impl Target<'_> {
         let mut hasher = sha2::Sha256::new();
         let mut text = Vec::new();
         loop {
-            let read = from
-                .read(buffer)
-                .map_err(|e| Failure::io(format_args!("cannot read {}", entry.path), &e))?;
+            let read =
+                from.read(buffer).map_err(|e| Failure::io(format_args!("cannot read {}", entry.path), &e))?;
             if read == 0 {
                 break;
             }
@@ -259,8 +219,7 @@ impl Target<'_> {
             if inspected.is_some() {
                 text.extend_from_slice(bytes);
             }
-            to.write_all(bytes)
-                .map_err(|e| Failure::io(format_args!("cannot write {}", entry.path), &e))?;
+            to.write_all(bytes).map_err(|e| Failure::io(format_args!("cannot write {}", entry.path), &e))?;
         }
         let digest = Digest::finish(hasher);
         if digest != sha256 {
@@ -286,14 +245,9 @@ pub(crate) fn inspect(domain: &Domain, path: &TreePath, content: &[u8]) -> Resul
             let line: String = line.chars().take(120).collect();
             Err(Failure::new(
                 Code::LineRefused,
-                format!(
-                    "{path}, line {number}: '{line}' is never activated by domain '{}'",
-                    domain.name
-                ),
+                format!("{path}, line {number}: '{line}' is never activated by domain '{}'", domain.name),
             )
-            .hint(
-                "the backup holds a setting that runs programs or makes an account equal to root",
-            ))
+            .hint("the backup holds a setting that runs programs or makes an account equal to root"))
         }
     }
 }
@@ -322,7 +276,5 @@ fn sync(root: &Folder, index: &Index) -> Result<(), Failure> {
         };
         systems.entry(folder.device()?).or_insert(folder);
     }
-    systems
-        .values()
-        .try_for_each(|folder| Ok(folder.sync_all()?))
+    systems.values().try_for_each(|folder| Ok(folder.sync_all()?))
 }

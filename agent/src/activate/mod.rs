@@ -53,9 +53,7 @@ impl Activation<'_> {
                     return Ok(Done::Nothing);
                 }
                 Some(Stage::Broken { failures }) => return Err(self.broken(failures)),
-                Some(Stage::Activated(switch))
-                    if switch.back.is_empty() && switch.boots >= MAX_BOOTS =>
-                {
+                Some(Stage::Activated(switch)) if switch.back.is_empty() && switch.boots >= MAX_BOOTS => {
                     let why = format!(
                         "the agent has not decided on generation {} in {MAX_BOOTS} boots",
                         switch.target
@@ -68,10 +66,7 @@ impl Activation<'_> {
                     return Ok(Done::Activated(switch.target));
                 }
                 Some(Stage::Pending(switch)) if switch.boots >= MAX_BOOTS => {
-                    let why = format!(
-                        "generation {} was not whole after {MAX_BOOTS} boots",
-                        switch.target
-                    );
+                    let why = format!("generation {} was not whole after {MAX_BOOTS} boots", switch.target);
                     self.go_back(Failure::new(Code::ActivationFailed, why))?;
                 }
                 Some(Stage::Pending(switch)) => {
@@ -128,16 +123,10 @@ impl Activation<'_> {
     }
 
     fn broken(&self, failures: &[Failure]) -> Failure {
-        let why: Vec<_> = failures
-            .iter()
-            .map(|failure| failure.message.as_str())
-            .collect();
+        let why: Vec<_> = failures.iter().map(|failure| failure.message.as_str()).collect();
         let failure = Failure::new(
             Code::ConfigurationBroken,
-            format!(
-                "neither the new nor the previous configuration could be made whole: {}",
-                why.join("; ")
-            ),
+            format!("neither the new nor the previous configuration could be made whole: {}", why.join("; ")),
         )
         .hint("network and SSH stay down; use the console");
         if let Err(error) = self
@@ -152,18 +141,9 @@ impl Activation<'_> {
 }
 
 /// A file of a generation that is not what was staged.
-pub fn damaged(
-    generation: &Generation,
-    entry: &Entry,
-    digest: Digest,
-    expected: Digest,
-) -> Failure {
+pub fn damaged(generation: &Generation, entry: &Entry, digest: Digest, expected: Digest) -> Failure {
     Failure::new(
         Code::DigestMismatch,
-        format!(
-            "{} in generation {} has digest {digest}, not {expected}",
-            entry.path,
-            generation.number()
-        ),
+        format!("{} in generation {} has digest {digest}, not {expected}", entry.path, generation.number()),
     )
 }

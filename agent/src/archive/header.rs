@@ -75,16 +75,8 @@ impl Header {
             }
         }
         // GNU keeps times and sparse maps where POSIX has the prefix; neither belongs here.
-        let mut name = if magic == POSIX {
-            PREFIX.text(block, at)?.to_vec()
-        } else {
-            Vec::new()
-        };
-        let unused = if magic == POSIX {
-            REST
-        } else {
-            Field("end", PREFIX.1, BLOCK - PREFIX.1)
-        };
+        let mut name = if magic == POSIX { PREFIX.text(block, at)?.to_vec() } else { Vec::new() };
+        let unused = if magic == POSIX { REST } else { Field("end", PREFIX.1, BLOCK - PREFIX.1) };
         if unused.of(block).iter().any(|&byte| byte != 0) {
             return Err(unused.wrong(block, at, "is not empty"));
         }
@@ -119,11 +111,7 @@ impl Header {
         SIZE.put_number(&mut block, if self.size > MAX_SIZE { 0 } else { self.size });
         MTIME.put_number(&mut block, mtime.min(MAX_SIZE));
         block[FLAG] = self.flag;
-        for (field, text) in [
-            (LINK, &self.link),
-            (OWNER, &self.owner),
-            (GROUP, &self.group),
-        ] {
+        for (field, text) in [(LINK, &self.link), (OWNER, &self.owner), (GROUP, &self.group)] {
             if fits(text, field.2) {
                 field.put(&mut block, text);
             }
@@ -166,10 +154,7 @@ fn fits(text: &[u8], most: usize) -> bool {
 }
 
 fn until_nul(bytes: &[u8]) -> &[u8] {
-    let end = bytes
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(bytes.len());
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     &bytes[..end]
 }
 
@@ -197,18 +182,13 @@ impl Field {
     /// Octal digits, then nothing but NUL or spaces; no signs, no base 256.
     fn number(self, block: &[u8; BLOCK], at: u64) -> Result<u64, Failure> {
         let field = self.of(block);
-        let end = field
-            .iter()
-            .position(|byte| !(b'0'..=b'7').contains(byte))
-            .unwrap_or(field.len());
+        let end = field.iter().position(|byte| !(b'0'..=b'7').contains(byte)).unwrap_or(field.len());
         let (digits, rest) = field.split_at(end);
         if digits.is_empty() || rest.iter().any(|&byte| byte != 0 && byte != b' ') {
             return Err(self.wrong(block, at, "is not an octal number"));
         }
         // At most 12 digits of 3 bits each.
-        Ok(digits
-            .iter()
-            .fold(0, |number, digit| number * 8 + u64::from(digit - b'0')))
+        Ok(digits.iter().fold(0, |number, digit| number * 8 + u64::from(digit - b'0')))
     }
 
     fn wrong(self, block: &[u8; BLOCK], at: u64, why: &str) -> Failure {
@@ -248,40 +228,22 @@ mod tests {
 
     #[test]
     fn a_header_is_read_as_it_was_written() {
-        for name in [
-            "a",
-            &"n".repeat(100),
-            &format!("{}/{}", "p".repeat(155), "n".repeat(100)),
-        ] {
+        for name in ["a", &"n".repeat(100), &format!("{}/{}", "p".repeat(155), "n".repeat(100))] {
             let header = header(name);
             assert_eq!(header.needs_pax(), [false; 5], "{name}");
-            assert_eq!(
-                Header::decode(&header.encode(1_700_000_000), 0).unwrap(),
-                header
-            );
+            assert_eq!(Header::decode(&header.encode(1_700_000_000), 0).unwrap(), header);
         }
     }
 
     #[test]
     fn what_a_field_cannot_hold_is_left_to_a_pax_record() {
-        for name in [
-            "ü",
-            &"n".repeat(101),
-            &format!("{}/{}", "p".repeat(156), "n".repeat(100)),
-        ] {
+        for name in ["ü", &"n".repeat(101), &format!("{}/{}", "p".repeat(156), "n".repeat(100))] {
             assert!(header(name).needs_pax()[0], "{name}");
         }
-        let large = Header {
-            size: MAX_SIZE + 1,
-            owner: vec![b'o'; 32],
-            ..header("a")
-        };
+        let large = Header { size: MAX_SIZE + 1, owner: vec![b'o'; 32], ..header("a") };
         assert_eq!(large.needs_pax(), [false, false, true, false, true]);
         assert_eq!(Header::decode(&large.encode(0), 0).unwrap().size, 0);
-        let most = Header {
-            size: MAX_SIZE,
-            ..header("a")
-        };
+        let most = Header { size: MAX_SIZE, ..header("a") };
         assert_eq!(Header::decode(&most.encode(0), 0).unwrap(), most);
     }
 }

@@ -24,11 +24,7 @@ impl<'a> Input<'a> {
     pub fn open(input: impl Read + 'a) -> Result<Self, Failure> {
         let mut input: Box<dyn Read + 'a> = Box::new(input);
         let mut magic = Vec::new();
-        input
-            .by_ref()
-            .take(2)
-            .read_to_end(&mut magic)
-            .map_err(|error| failed(&error, "", 0))?;
+        input.by_ref().take(2).read_to_end(&mut magic).map_err(|error| failed(&error, "", 0))?;
         let gzip = magic == [0x1f, 0x8b];
         let raw = BufReader::with_capacity(BUFFER, Cursor::new(magic).chain(input));
         let source = match gzip {
@@ -73,10 +69,7 @@ impl<'a> Input<'a> {
     }
 
     pub fn cut(&self, what: &str) -> Failure {
-        invalid(format!(
-            "the archive is cut: it ends at byte {}, in {what}",
-            self.at
-        ))
+        invalid(format!("the archive is cut: it ends at byte {}, in {what}", self.at))
     }
 
     /// At the end of the tar: nothing may follow it in the file. A gzip file's own checksum has been
@@ -93,17 +86,12 @@ impl<'a> Input<'a> {
     }
 
     fn failed(&self, error: &io::Error) -> Failure {
-        let damaged = matches!(
-            error.kind(),
-            ErrorKind::InvalidData | ErrorKind::InvalidInput
-        );
+        let damaged = matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::InvalidInput);
         match &self.source {
             Source::Gzip(_) if error.kind() == ErrorKind::UnexpectedEof => {
                 self.cut("the middle of the compressed data")
             }
-            Source::Gzip(_)
-                if damaged && error.get_ref().is_none_or(|inner| !inner.is::<Failure>()) =>
-            {
+            Source::Gzip(_) if damaged && error.get_ref().is_none_or(|inner| !inner.is::<Failure>()) => {
                 invalid(format!(
                     "the compressed archive is damaged at byte {} of its content: {error}",
                     self.at
@@ -116,14 +104,9 @@ impl<'a> Input<'a> {
 
 /// A failure that travelled inside an error of a stream comes out as it was.
 pub(super) fn failed(error: &io::Error, member: &str, at: u64) -> Failure {
-    match error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<Failure>())
-    {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Failure>()) {
         Some(failure) => failure.clone(),
-        None if member.is_empty() => {
-            Failure::io(format_args!("cannot read the archive at byte {at}"), error)
-        }
+        None if member.is_empty() => Failure::io(format_args!("cannot read the archive at byte {at}"), error),
         None => Failure::io(format_args!("cannot read {member} at byte {at}"), error),
     }
 }

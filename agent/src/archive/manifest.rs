@@ -104,10 +104,7 @@ impl Manifest {
     /// Bytes of content and number of files, of all domains.
     pub fn totals(&self) -> (u64, u64) {
         self.domains.iter().fold((0, 0), |(bytes, files), record| {
-            (
-                u64::saturating_add(bytes, record.bytes),
-                u64::saturating_add(files, record.files),
-            )
+            (u64::saturating_add(bytes, record.bytes), u64::saturating_add(files, record.files))
         })
     }
 
@@ -116,12 +113,8 @@ impl Manifest {
     }
 
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Failure> {
-        let text = std::str::from_utf8(bytes).map_err(|error| {
-            invalid(format!(
-                "{MANIFEST} is not UTF-8 at byte {}",
-                error.valid_up_to()
-            ))
-        })?;
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| invalid(format!("{MANIFEST} is not UTF-8 at byte {}", error.valid_up_to())))?;
         let seal = Seal::of(text);
         if let Seal::Broken { says, has } = seal {
             return Err(refused(
@@ -129,23 +122,16 @@ impl Manifest {
                 format!("{MANIFEST} has SHA-256 {has}, its last line says {says}"),
             ));
         }
-        let format = toml::from_str::<Format>(text)
-            .map_err(|error| unreadable(text, &error))?
-            .format;
+        let format = toml::from_str::<Format>(text).map_err(|error| unreadable(text, &error))?.format;
         if format != u64::from(Self::FORMAT) {
             return Err(Failure::new(
                 Code::ArchiveFormat,
-                format!(
-                    "the archive has format {format}, this software reads format {}",
-                    Self::FORMAT
-                ),
+                format!("the archive has format {format}, this software reads format {}", Self::FORMAT),
             )
             .hint("install the software version that made the archive, or a later one"));
         }
         if seal == Seal::Missing {
-            return Err(invalid(format!(
-                "the last line of {MANIFEST} is not '{SEAL}<digest>'"
-            )));
+            return Err(invalid(format!("the last line of {MANIFEST} is not '{SEAL}<digest>'")));
         }
         let manifest: Self = toml::from_str(text).map_err(|error| unreadable(text, &error))?;
         manifest.check()?;
@@ -155,10 +141,7 @@ impl Manifest {
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, Failure> {
         self.check()?;
         let mut text = toml::to_string(self).map_err(|error| {
-            Failure::new(
-                Code::Internal,
-                format!("{MANIFEST} cannot be written: {error}"),
-            )
+            Failure::new(Code::Internal, format!("{MANIFEST} cannot be written: {error}"))
         })?;
         let seal = format!("{SEAL}{}\n", Digest::of(text.as_bytes()));
         text.push_str(&seal);
@@ -169,16 +152,10 @@ impl Manifest {
         let mut names = BTreeSet::new();
         for record in &self.domains {
             if !is_domain_name(&record.name) {
-                return Err(invalid(format!(
-                    "{MANIFEST}: {} is no domain's name",
-                    shown(&record.name)
-                )));
+                return Err(invalid(format!("{MANIFEST}: {} is no domain's name", shown(&record.name))));
             }
             if !names.insert(&record.name) {
-                return Err(invalid(format!(
-                    "{MANIFEST} holds the domain {} twice",
-                    shown(&record.name)
-                )));
+                return Err(invalid(format!("{MANIFEST} holds the domain {} twice", shown(&record.name))));
             }
         }
         Ok(())
@@ -186,10 +163,7 @@ impl Manifest {
 }
 
 fn unreadable(text: &str, error: &toml::de::Error) -> Failure {
-    let before = error
-        .span()
-        .and_then(|span| text.get(..span.start))
-        .unwrap_or_default();
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     invalid(format!("{MANIFEST}, line {line}: {}", error.message()))
 }
@@ -211,11 +185,7 @@ impl Seal {
             return Self::Missing;
         };
         let has = Digest::of(&text.as_bytes()[..start]);
-        if has == says {
-            Self::Whole
-        } else {
-            Self::Broken { says, has }
-        }
+        if has == says { Self::Whole } else { Self::Broken { says, has } }
     }
 }
 
@@ -236,10 +206,7 @@ mod tests {
     fn a_later_format_is_told_as_one_even_if_nothing_else_is_understood() {
         let (code_, message) = code(&sealed("format = 2\nnew = [1]\n"));
         assert_eq!(code_, Code::ArchiveFormat);
-        assert!(
-            message.contains("format 2") && message.contains("format 1"),
-            "{message}"
-        );
+        assert!(message.contains("format 2") && message.contains("format 1"), "{message}");
         assert_eq!(code(b"format = 7\n").0, Code::ArchiveFormat);
     }
 
@@ -254,20 +221,12 @@ mod tests {
     fn an_unknown_key_is_named_with_its_line() {
         let (code, message) = code(&sealed("format = 1\n\ncreatd = \"2025-01-01T00:00:00Z\"\n"));
         assert_eq!(code, Code::ArchiveInvalid);
-        assert!(
-            message.contains("line 3") && message.contains("creatd"),
-            "{message}"
-        );
+        assert!(message.contains("line 3") && message.contains("creatd"), "{message}");
     }
 
     #[test]
     fn a_manifest_without_its_seal_is_refused() {
-        for text in [
-            "format = 1\n",
-            "format = 1",
-            "",
-            "format = 1\n# sha256 12\n",
-        ] {
+        for text in ["format = 1\n", "format = 1", "", "format = 1\n# sha256 12\n"] {
             assert_eq!(code(text.as_bytes()).0, Code::ArchiveInvalid, "{text:?}");
         }
     }

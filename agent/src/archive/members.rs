@@ -60,33 +60,24 @@ impl<'a> Members<'a> {
         loop {
             let at = self.input.at();
             let mut block = [0; BLOCK];
-            self.input
-                .exact(&mut block, "a header or before the end was marked")?;
+            self.input.exact(&mut block, "a header or before the end was marked")?;
             if Header::is_zero(&block) {
                 return match any {
-                    true => Err(invalid(format!(
-                        "the long name before byte {at} belongs to no member"
-                    ))),
+                    true => Err(invalid(format!("the long name before byte {at} belongs to no member"))),
                     false => self.end().map(|()| None),
                 };
             }
             let header = Header::decode(&block, at)?;
             let again = match header.flag {
-                b'x' => long
-                    .pax
-                    .replace(Records::parse(
-                        &self.body(&header, pax::MAX_BYTES, at)?,
-                        at,
-                    )?)
-                    .is_some(),
+                b'x' => {
+                    long.pax.replace(Records::parse(&self.body(&header, pax::MAX_BYTES, at)?, at)?).is_some()
+                }
                 b'L' => long.name.replace(self.long_name(&header, at)?).is_some(),
                 b'K' => long.link.replace(self.long_name(&header, at)?).is_some(),
                 _ => return member(header, long, at).map(Some),
             };
             if again || long.pax.is_some() && (long.name.is_some() || long.link.is_some()) {
-                return Err(invalid(format!(
-                    "at byte {at}, the next member's long names are told twice"
-                )));
+                return Err(invalid(format!("at byte {at}, the next member's long names are told twice")));
             }
             any = true;
         }
@@ -94,24 +85,13 @@ impl<'a> Members<'a> {
 
     /// The content of the member just returned, which `what` names.
     pub fn content<'m>(&'m mut self, size: u64, what: &'m str) -> Content<'m, 'a> {
-        Content {
-            input: &mut self.input,
-            what,
-            size,
-            left: size,
-            hash: Sha256::new(),
-            failure: None,
-        }
+        Content { input: &mut self.input, what, size, left: size, hash: Sha256::new(), failure: None }
     }
 
     /// A member's whole content, which is kept in memory.
     pub fn whole(&mut self, member: &Member, most: u64) -> Result<Vec<u8>, Failure> {
         if member.size > most {
-            return Err(too_large(
-                format_args!("bytes of {}", shown(&member.name)),
-                member.size,
-                most,
-            ));
+            return Err(too_large(format_args!("bytes of {}", shown(&member.name)), member.size, most));
         }
         self.bytes(member.size, &shown(&member.name))
     }
@@ -140,11 +120,7 @@ impl<'a> Members<'a> {
 
     /// A GNU long name: text that ends with one NUL.
     fn long_name(&mut self, header: &Header, at: u64) -> Result<String, Failure> {
-        let wrong = || {
-            invalid(format!(
-                "the long name at byte {at} is not UTF-8 that ends with a NUL"
-            ))
-        };
+        let wrong = || invalid(format!("the long name at byte {at} is not UTF-8 that ends with a NUL"));
         let mut bytes = self.body(header, MAX_NAME as u64 + 1, at)?;
         match bytes.pop() {
             Some(0) => String::from_utf8(bytes).map_err(|_| wrong()),
@@ -210,28 +186,17 @@ fn member(header: Header, long: Long, at: u64) -> Result<Member, Failure> {
         Some(long) => Ok(long),
         None => String::from_utf8(field).map_err(|error| {
             let lossy = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            invalid(format!(
-                "the member at byte {at}: its {which} {} is not UTF-8",
-                shown(lossy)
-            ))
+            invalid(format!("the member at byte {at}: its {which} {} is not UTF-8", shown(lossy)))
         }),
     };
     let name = told(pax.path.or(long.name), header.name, "name")?;
     let target = told(pax.link.or(long.link), header.link, "link name")?;
     let owner = told(pax.owner, header.owner, "owner name")?;
     let group = told(pax.group, header.group, "group name")?;
-    let wrong = |why: String| {
-        Err(invalid(format!(
-            "member {} at byte {at} {why}",
-            shown(&name)
-        )))
-    };
+    let wrong = |why: String| Err(invalid(format!("member {} at byte {at} {why}", shown(&name))));
 
     if name.is_empty() || name.len() > MAX_NAME {
-        return wrong(format!(
-            "has a name of {} bytes, of 1 to {MAX_NAME}",
-            name.len()
-        ));
+        return wrong(format!("has a name of {} bytes, of 1 to {MAX_NAME}", name.len()));
     }
     for (which, name) in [("owner", &owner), ("group", &group)] {
         if !is_owner_name(name) {
@@ -241,10 +206,7 @@ fn member(header: Header, long: Long, at: u64) -> Result<Member, Failure> {
     }
     let size = pax.size.unwrap_or(header.size);
     if size <= MAX_SIZE && size != header.size {
-        return wrong(format!(
-            "has the size {} in its header, {size} in its pax record",
-            header.size
-        ));
+        return wrong(format!("has the size {} in its header, {size} in its pax record", header.size));
     }
     let (kind, what, modes) = match header.flag {
         b'0' => (Kind::File, "file", 0..=0o777),
@@ -252,40 +214,25 @@ fn member(header: Header, long: Long, at: u64) -> Result<Member, Failure> {
         b'2' if is_link_target(&target) => (Kind::Link(target.clone()), "link", 0o777..=0o777),
         b'2' => return wrong(format!("is a link to {}, which is no path", shown(&target))),
         other => {
-            return wrong(format!(
-                "is {}; only files, folders and links are taken",
-                kind_name(other)
-            ));
+            return wrong(format!("is {}; only files, folders and links are taken", kind_name(other)));
         }
     };
     if header.flag != b'2' && !target.is_empty() {
         return wrong(format!("is a {what}, yet points to {}", shown(&target)));
     }
     if header.flag != b'0' && size != 0 {
-        return wrong(format!(
-            "is a {what}, yet has {size} bytes of content, not 0"
-        ));
+        return wrong(format!("is a {what}, yet has {size} bytes of content, not 0"));
     }
     if !modes.contains(&header.mode) {
         let (low, high) = modes.into_inner();
-        return wrong(format!(
-            "is a {what} of mode {:o}, not within {low:o} to {high:o}",
-            header.mode
-        ));
+        return wrong(format!("is a {what} of mode {:o}, not within {low:o} to {high:o}", header.mode));
     }
     let name = match name.strip_suffix('/') {
         Some(short) if header.flag == b'5' => short.to_owned(),
         _ => name,
     };
     // Within 0o777 by the check above.
-    Ok(Member {
-        name,
-        kind,
-        mode: header.mode as u32,
-        owner,
-        group,
-        size,
-    })
+    Ok(Member { name, kind, mode: header.mode as u32, owner, group, size })
 }
 
 fn kind_name(flag: u8) -> String {
@@ -336,9 +283,7 @@ impl Content<'_, '_> {
 
 impl Read for Content<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.left)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         if most == 0 {
             return Ok(0);
         }

@@ -58,11 +58,8 @@ fn invalid(message: impl AsRef<str>) -> Failure {
 }
 
 fn too_large(what: impl Display, has: u64, most: u64) -> Failure {
-    Failure::new(
-        Code::ArchiveTooLarge,
-        format!("{what}: {has}, of at most {most}"),
-    )
-    .hint("raise the agent's limit if the archive is to be trusted")
+    Failure::new(Code::ArchiveTooLarge, format!("{what}: {has}, of at most {most}"))
+        .hint("raise the agent's limit if the archive is to be trusted")
 }
 
 /// A name from an archive, short enough for a message.

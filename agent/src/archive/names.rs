@@ -18,11 +18,7 @@ const MAX_TARGET: usize = 1024;
 /// Characters of the host name that a file name should not have become `-`.
 pub fn file_name(device: &DeviceIdentity, created: Timestamp) -> String {
     let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || c == '.' {
-            c
-        } else {
-            '-'
-        }
+        if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }
     };
     let host: String = device.hostname.chars().map(plain).take(128).collect();
     let host = match host.trim_start_matches(['.', '-']) {
@@ -38,27 +34,20 @@ pub fn file_name(device: &DeviceIdentity, created: Timestamp) -> String {
 
 /// The role that a file name tells; none where it tells none. A hint: the manifest decides.
 pub fn role_in_name(file: &str) -> Option<Role> {
-    let stem = file
-        .strip_suffix(".gz")
-        .unwrap_or(file)
-        .strip_suffix(".tar")?;
+    let stem = file.strip_suffix(".gz").unwrap_or(file).strip_suffix(".tar")?;
     let (rest, at) = stem.rsplit_once('_')?;
     let (host, word) = rest.rsplit_once('_')?;
     if host.is_empty() || at.len() != 14 || !at.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    Role::ALL
-        .into_iter()
-        .find(|role| role.as_str() == word && *role != Role::Standalone)
+    Role::ALL.into_iter().find(|role| role.as_str() == word && *role != Role::Standalone)
 }
 
 /// `[a-z][a-z0-9-]{0,31}`
 pub fn is_domain_name(name: &str) -> bool {
     name.len() <= MAX_DOMAIN
         && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 /// `[a-z_][a-z0-9_-]*[$]?`, at most 32 bytes.
@@ -66,17 +55,13 @@ pub(super) fn is_owner_name(name: &str) -> bool {
     let rest = name.strip_suffix('$').unwrap_or(name);
     name.len() <= MAX_OWNER
         && rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && rest
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b))
+        && rest.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b))
 }
 
 /// What a link may point to: 1 to 1,024 bytes, without control characters and backslashes. Absolute
 /// targets and `..` are its domain's to judge; nothing here follows a link.
 pub(super) fn is_link_target(target: &str) -> bool {
-    !target.is_empty()
-        && target.len() <= MAX_TARGET
-        && !target.chars().any(|c| c.is_control() || c == '\\')
+    !target.is_empty() && target.len() <= MAX_TARGET && !target.chars().any(|c| c.is_control() || c == '\\')
 }
 
 /// Where a member below `config/` belongs.
@@ -94,16 +79,9 @@ pub(super) fn place(name: &str) -> Result<Place<'_>, Failure> {
     if name == "config" {
         return Ok(Place::Root);
     }
-    let outside = || {
-        invalid(format!(
-            "member {} is outside config/<domain>/",
-            shown(name)
-        ))
-    };
+    let outside = || invalid(format!("member {} is outside config/<domain>/", shown(name)));
     let rest = name.strip_prefix("config/").ok_or_else(outside)?;
-    let (domain, path) = rest
-        .split_once('/')
-        .map_or((rest, None), |(domain, path)| (domain, Some(path)));
+    let (domain, path) = rest.split_once('/').map_or((rest, None), |(domain, path)| (domain, Some(path)));
     if !is_domain_name(domain) {
         return Err(invalid(format!(
             "member {}: {} is no domain's name; one is 1 to 32 of a-z, 0-9 and '-'",
@@ -114,9 +92,7 @@ pub(super) fn place(name: &str) -> Result<Place<'_>, Failure> {
     match path {
         None => Ok(Place::Domain(domain)),
         Some(path) => {
-            let path = path
-                .parse()
-                .map_err(|why| invalid(format!("member {}: {why}", shown(name))))?;
+            let path = path.parse().map_err(|why| invalid(format!("member {}: {why}", shown(name))))?;
             Ok(Place::Path(domain, path))
         }
     }
@@ -132,27 +108,16 @@ mod tests {
     use super::*;
 
     fn device(hostname: &str, role: Role) -> DeviceIdentity {
-        DeviceIdentity {
-            hostname: hostname.into(),
-            role,
-            ..Default::default()
-        }
+        DeviceIdentity { hostname: hostname.into(), role, ..Default::default() }
     }
 
     #[test]
     fn a_file_name_tells_host_role_and_time() {
         let at: Timestamp = "2025-03-04T05:06:07.9+01:00".parse().unwrap();
-        assert_eq!(
-            file_name(&device("fw-a", Role::Standalone), at),
-            "fw-a_20250304040607.tar"
-        );
+        assert_eq!(file_name(&device("fw-a", Role::Standalone), at), "fw-a_20250304040607.tar");
         for role in Role::ALL {
             let name = file_name(&device("fw.example", role), at);
-            assert_eq!(
-                role_in_name(&name),
-                (role != Role::Standalone).then_some(role),
-                "{name}"
-            );
+            assert_eq!(role_in_name(&name), (role != Role::Standalone).then_some(role), "{name}");
             assert_eq!(role_in_name(&format!("{name}.gz")), role_in_name(&name));
         }
     }
@@ -160,18 +125,9 @@ mod tests {
     #[test]
     fn a_host_name_cannot_make_a_path_or_a_role_of_the_file_name() {
         let at = Timestamp::UNIX_EPOCH;
-        assert_eq!(
-            file_name(&device("../../etc/x", Role::Standalone), at),
-            "etc-x_19700101000000.tar"
-        );
-        assert_eq!(
-            file_name(&device("", Role::Data), at),
-            "appliance_data_19700101000000.tar"
-        );
-        assert_eq!(
-            role_in_name(&file_name(&device("a_primary", Role::Standalone), at)),
-            None
-        );
+        assert_eq!(file_name(&device("../../etc/x", Role::Standalone), at), "etc-x_19700101000000.tar");
+        assert_eq!(file_name(&device("", Role::Data), at), "appliance_data_19700101000000.tar");
+        assert_eq!(role_in_name(&file_name(&device("a_primary", Role::Standalone), at)), None);
     }
 
     #[test]
@@ -191,27 +147,10 @@ mod tests {
 
     #[test]
     fn owners_are_portable_account_names() {
-        for good in [
-            "root",
-            "_chrony",
-            "systemd-network",
-            "host1$",
-            &"a".repeat(32),
-        ] {
+        for good in ["root", "_chrony", "systemd-network", "host1$", &"a".repeat(32)] {
             assert!(is_owner_name(good), "{good}");
         }
-        for bad in [
-            "",
-            "$",
-            "0",
-            "-x",
-            "Root",
-            "a b",
-            "a$b",
-            "ä",
-            "a\n",
-            &"a".repeat(33),
-        ] {
+        for bad in ["", "$", "0", "-x", "Root", "a b", "a$b", "ä", "a\n", &"a".repeat(33)] {
             assert!(!is_owner_name(bad), "{bad}");
         }
     }

@@ -27,30 +27,18 @@ impl Records {
         while !rest.is_empty() {
             let cut = || wrong(format!("holds a record of a wrong length: {}", shown(rest)));
             let (digits, _) = rest.split_once(' ').ok_or_else(cut)?;
-            let length = decimal(digits)
-                .and_then(|length| usize::try_from(length).ok())
-                .ok_or_else(cut)?;
-            let record = rest
-                .get(digits.len() + 1..length)
-                .and_then(|r| r.strip_suffix('\n'))
-                .ok_or_else(cut)?;
+            let length = decimal(digits).and_then(|length| usize::try_from(length).ok()).ok_or_else(cut)?;
+            let record =
+                rest.get(digits.len() + 1..length).and_then(|r| r.strip_suffix('\n')).ok_or_else(cut)?;
             rest = &rest[length..];
-            let (key, value) = record.split_once('=').ok_or_else(|| {
-                wrong(format!(
-                    "holds {}, which is not '<key>=<value>'",
-                    shown(record)
-                ))
-            })?;
+            let (key, value) = record
+                .split_once('=')
+                .ok_or_else(|| wrong(format!("holds {}, which is not '<key>=<value>'", shown(record))))?;
             if seen.contains(&key) {
                 return Err(wrong(format!("holds the key {} twice", shown(key))));
             }
             seen.push(key);
-            let bad = || {
-                wrong(format!(
-                    "holds {}, which is no value of that key",
-                    shown(record)
-                ))
-            };
+            let bad = || wrong(format!("holds {}, which is no value of that key", shown(record)));
             match key {
                 "path" => records.path = Some(value.to_owned()),
                 "linkpath" => records.link = Some(value.to_owned()),
@@ -100,8 +88,7 @@ fn record(key: &str, value: &str) -> String {
 
 /// Digits alone: no sign, no space, no leading zero.
 fn decimal(text: &str) -> Option<u64> {
-    let plain =
-        text.bytes().all(|b| b.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'));
+    let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'));
     plain.then(|| text.parse().ok())?
 }
 
@@ -109,9 +96,7 @@ fn decimal(text: &str) -> Option<u64> {
 fn is_time(text: &str) -> bool {
     let text = text.strip_prefix('-').unwrap_or(text);
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    [seconds, fraction]
-        .iter()
-        .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+    [seconds, fraction].iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -127,27 +112,16 @@ mod tests {
                 size: Some(u64::MAX),
                 ..Records::default()
             };
-            assert_eq!(
-                Records::parse(&records.to_bytes(), 0).unwrap(),
-                records,
-                "{length}"
-            );
+            assert_eq!(Records::parse(&records.to_bytes(), 0).unwrap(), records, "{length}");
         }
         assert_eq!(record("path", "x"), "10 path=x\n");
     }
 
     #[test]
     fn times_are_let_through_and_say_nothing() {
-        let body = [
-            record("mtime", "1700000000.123"),
-            record("atime", "-1"),
-            record("uid", "70000"),
-        ]
-        .concat();
-        assert_eq!(
-            Records::parse(body.as_bytes(), 0).unwrap(),
-            Records::default()
-        );
+        let body =
+            [record("mtime", "1700000000.123"), record("atime", "-1"), record("uid", "70000")].concat();
+        assert_eq!(Records::parse(body.as_bytes(), 0).unwrap(), Records::default());
     }
 
     #[test]

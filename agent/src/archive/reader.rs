@@ -37,11 +37,7 @@ pub trait Receiver {
 /// `archive-format` for another format version, `archive-too-large` beyond a limit,
 /// `digest-mismatch`, `archive-invalid` for everything else that is wrong with the archive; the
 /// receiver's own errors; and a [`Failure`] that `input` returned inside an `io::Error`, as it was.
-pub fn read(
-    input: impl Read,
-    limits: &Limits,
-    receiver: &mut dyn Receiver,
-) -> Result<Manifest, Failure> {
+pub fn read(input: impl Read, limits: &Limits, receiver: &mut dyn Receiver) -> Result<Manifest, Failure> {
     let mut members = Members::new(Input::open(input)?);
     let manifest = manifest(&mut members, limits)?;
     check_totals(&manifest, limits)?;
@@ -68,16 +64,10 @@ pub fn read(
         };
         let kind = match &member.kind {
             Kind::Folder => EntryKind::Folder,
-            Kind::Link(target) => EntryKind::Link {
-                target: target.clone(),
-            },
+            Kind::Link(target) => EntryKind::Link { target: target.clone() },
             Kind::File => {
                 let sha256 = tree.expected(&member.name, domain, &path, member.size)?;
-                EntryKind::File {
-                    size: member.size,
-                    sha256,
-                    sealed: false,
-                }
+                EntryKind::File { size: member.size, sha256, sealed: false }
             }
         };
         let entry = entry(&member, path, kind);
@@ -113,33 +103,17 @@ fn sums(members: &mut Members<'_>, manifest: &Manifest, limits: &Limits) -> Resu
     let bytes = named(members, "second", SUMS, limits.sums)?;
     let has = Digest::of(&bytes);
     if has != manifest.sha256sums {
-        return Err(mismatch(
-            SUMS,
-            has,
-            &format!("{MANIFEST} says {}", manifest.sha256sums),
-        ));
+        return Err(mismatch(SUMS, has, &format!("{MANIFEST} says {}", manifest.sha256sums)));
     }
     Sums::parse(&bytes)
 }
 
-fn named(
-    members: &mut Members<'_>,
-    which: &str,
-    name: &str,
-    most: u64,
-) -> Result<Vec<u8>, Failure> {
-    let wrong = |is: &str| {
-        Err(invalid(format!(
-            "the {which} member is {is}, not the file '{name}'"
-        )))
-    };
+fn named(members: &mut Members<'_>, which: &str, name: &str, most: u64) -> Result<Vec<u8>, Failure> {
+    let wrong = |is: &str| Err(invalid(format!("the {which} member is {is}, not the file '{name}'")));
     match members.next()? {
         None => wrong("missing"),
         Some(member) if member.name != name => wrong(&shown(&member.name)),
-        Some(Member {
-            kind: Kind::Folder | Kind::Link(_),
-            ..
-        }) => wrong("no file"),
+        Some(Member { kind: Kind::Folder | Kind::Link(_), .. }) => wrong("no file"),
         Some(member) => members.whole(&member, most),
     }
 }
@@ -157,13 +131,7 @@ fn check_totals(manifest: &Manifest, limits: &Limits) -> Result<(), Failure> {
 }
 
 fn entry(member: &Member, path: TreePath, kind: EntryKind) -> Entry {
-    Entry {
-        path,
-        mode: member.mode,
-        owner: member.owner.clone(),
-        group: member.group.clone(),
-        kind,
-    }
+    Entry { path, mode: member.mode, owner: member.owner.clone(), group: member.group.clone(), kind }
 }
 
 fn file(
@@ -184,10 +152,7 @@ fn file(
     received?;
     if content.left() > 0 {
         let (taken, size) = (entry.size() - content.left(), entry.size());
-        return Err(Failure::new(
-            Code::Internal,
-            format!("{name}: {taken} of {size} bytes were taken"),
-        ));
+        return Err(Failure::new(Code::Internal, format!("{name}: {taken} of {size} bytes were taken")));
     }
     let has = content.finish()?;
     match has == expected {
@@ -197,8 +162,5 @@ fn file(
 }
 
 fn mismatch(what: &str, has: Digest, says: &str) -> Failure {
-    refused(
-        Code::DigestMismatch,
-        format!("{what} has SHA-256 {has}, {says}"),
-    )
+    refused(Code::DigestMismatch, format!("{what} has SHA-256 {has}, {says}"))
 }

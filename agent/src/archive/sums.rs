@@ -24,9 +24,7 @@ impl Sums {
     /// In the order of domains, then of paths.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &TreePath, Digest)> {
         self.files.iter().flat_map(|(domain, files)| {
-            files
-                .iter()
-                .map(move |(path, digest)| (domain.as_str(), path, *digest))
+            files.iter().map(move |(path, digest)| (domain.as_str(), path, *digest))
         })
     }
 
@@ -49,10 +47,7 @@ impl Sums {
         let mut files: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
         for (domain, entry) in index.iter() {
             if let EntryKind::File { sha256, .. } = entry.kind {
-                files
-                    .entry(domain.to_owned())
-                    .or_default()
-                    .insert(entry.path.clone(), sha256);
+                files.entry(domain.to_owned()).or_default().insert(entry.path.clone(), sha256);
             }
         }
         Self { files, members }
@@ -70,31 +65,18 @@ impl Sums {
     /// Reads lines as `sha256sum` writes them; those with an escaped name are refused, as are the
     /// names that would need it.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Failure> {
-        let text = std::str::from_utf8(bytes).map_err(|error| {
-            invalid(format!(
-                "{SUMS} is not UTF-8 at byte {}",
-                error.valid_up_to()
-            ))
-        })?;
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| invalid(format!("{SUMS} is not UTF-8 at byte {}", error.valid_up_to())))?;
         let body = text.strip_suffix('\n').unwrap_or(text);
         let start = body.rfind('\n').map_or(0, |at| at + 1);
-        let members = body[start..]
-            .strip_prefix(MEMBERS)
-            .and_then(|digest| digest.parse().ok());
+        let members = body[start..].strip_prefix(MEMBERS).and_then(|digest| digest.parse().ok());
         let (Some(members), true) = (members, text.ends_with('\n')) else {
-            return Err(invalid(format!(
-                "the last line of {SUMS} is not '{MEMBERS}<digest>'"
-            )));
+            return Err(invalid(format!("the last line of {SUMS} is not '{MEMBERS}<digest>'")));
         };
         let mut files: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
         for (number, line) in text[..start].split_terminator('\n').enumerate() {
             let at = number + 1;
-            let wrong = || {
-                invalid(format!(
-                    "{SUMS}, line {at}: {} is not '<digest>  <member>'",
-                    shown(line)
-                ))
-            };
+            let wrong = || invalid(format!("{SUMS}, line {at}: {} is not '<digest>  <member>'", shown(line)));
             let (digest, name) = line.split_once("  ").ok_or_else(wrong)?;
             let digest: Digest = digest.parse().map_err(|_| wrong())?;
             let Place::Path(domain, path) = place(name)? else {
@@ -105,10 +87,7 @@ impl Sums {
                 None => files.entry(domain.to_owned()).or_default(),
             };
             if domain.insert(path, digest).is_some() {
-                return Err(invalid(format!(
-                    "{SUMS}, line {at}: lists {} a second time",
-                    shown(name)
-                )));
+                return Err(invalid(format!("{SUMS}, line {at}: lists {} a second time", shown(name))));
             }
         }
         Ok(Self { files, members })
@@ -121,10 +100,8 @@ mod tests {
 
     fn text(lines: &[&str]) -> String {
         let digest = Digest::of(b"");
-        let mut text: String = lines
-            .iter()
-            .map(|line| line.replace('D', &digest.to_string()) + "\n")
-            .collect();
+        let mut text: String =
+            lines.iter().map(|line| line.replace('D', &digest.to_string()) + "\n").collect();
         text.push_str(&format!("{MEMBERS}{digest}\n"));
         text
     }
@@ -135,10 +112,7 @@ mod tests {
         let sums = Sums::parse(text.as_bytes()).unwrap();
         let path = "etc/x  y".parse().unwrap();
         assert_eq!(sums.get("a", &path), Some(Digest::of(b"")));
-        assert_eq!(
-            (sums.count("a"), sums.count("a-b"), sums.count("b")),
-            (2, 1, 0)
-        );
+        assert_eq!((sums.count("a"), sums.count("a-b"), sums.count("b")), (2, 1, 0));
         assert_eq!(Sums::parse(&sums.to_bytes()).unwrap(), sums);
     }
 
@@ -166,12 +140,8 @@ mod tests {
 
     #[test]
     fn a_file_listed_twice_is_refused() {
-        let failure =
-            Sums::parse(text(&["D  config/a/x", "D  config/a/x"]).as_bytes()).unwrap_err();
-        assert!(
-            failure.message.contains("line 2") && failure.message.contains("config/a/x"),
-            "{failure}"
-        );
+        let failure = Sums::parse(text(&["D  config/a/x", "D  config/a/x"]).as_bytes()).unwrap_err();
+        assert!(failure.message.contains("line 2") && failure.message.contains("config/a/x"), "{failure}");
     }
 
     #[test]

@@ -37,11 +37,7 @@ struct Seen {
 
 impl<'a> Tree<'a> {
     /// Refuses what manifest and list alone already show to be wrong.
-    pub fn new(
-        manifest: &'a Manifest,
-        sums: &'a Sums,
-        limits: &'a Limits,
-    ) -> Result<Self, Failure> {
+    pub fn new(manifest: &'a Manifest, sums: &'a Sums, limits: &'a Limits) -> Result<Self, Failure> {
         if let Some(domain) = sums.domains().find(|name| manifest.domain(name).is_none()) {
             return Err(undeclared(SUMS, domain));
         }
@@ -54,25 +50,13 @@ impl<'a> Tree<'a> {
                 )));
             }
         }
-        let domains = manifest
-            .domains
-            .iter()
-            .map(|record| (record.name.as_str(), Domain::default()));
-        Ok(Self {
-            manifest,
-            sums,
-            limits,
-            domains: domains.collect(),
-            members: 0,
-        })
+        let domains = manifest.domains.iter().map(|record| (record.name.as_str(), Domain::default()));
+        Ok(Self { manifest, sums, limits, domains: domains.collect(), members: 0 })
     }
 
     /// A domain's own folder.
     pub fn add_root(&mut self, name: &str) -> Result<(), Failure> {
-        let domain = self
-            .domains
-            .get_mut(name)
-            .ok_or_else(|| undeclared("the archive", name))?;
+        let domain = self.domains.get_mut(name).ok_or_else(|| undeclared("the archive", name))?;
         match std::mem::replace(&mut domain.root, true) {
             true => Err(twice(&format!("config/{name}"))),
             false => Ok(()),
@@ -80,17 +64,8 @@ impl<'a> Tree<'a> {
     }
 
     /// The digest that a file of `size` bytes is to have; its member name is for messages.
-    pub fn expected(
-        &self,
-        name: &str,
-        domain: &str,
-        path: &TreePath,
-        size: u64,
-    ) -> Result<Digest, Failure> {
-        let record = self
-            .manifest
-            .domain(domain)
-            .ok_or_else(|| undeclared("the archive", domain))?;
+    pub fn expected(&self, name: &str, domain: &str, path: &TreePath, size: u64) -> Result<Digest, Failure> {
+        let record = self.manifest.domain(domain).ok_or_else(|| undeclared("the archive", domain))?;
         let had = self.domains.get(domain).map_or(0, |domain| domain.bytes);
         if size > record.bytes - had.min(record.bytes) {
             return Err(invalid(format!(
@@ -118,48 +93,30 @@ impl<'a> Tree<'a> {
         }
         self.members += 1;
         if self.members > self.limits.files {
-            return Err(too_large(
-                "members of the archive",
-                self.members,
-                self.limits.files,
-            ));
+            return Err(too_large("members of the archive", self.members, self.limits.files));
         }
-        let domain = self
-            .domains
-            .get_mut(domain)
-            .ok_or_else(|| undeclared("the archive", domain))?;
+        let domain = self.domains.get_mut(domain).ok_or_else(|| undeclared("the archive", domain))?;
         if domain.entries.contains_key(path) {
             return Err(twice(name));
         }
         let mut above = path.parent();
         while let Some(folder) = above {
             if domain.entries.get(&folder).is_some_and(|seen| !seen.folder) {
-                return Err(invalid(format!(
-                    "member {} is below {folder}, which is no folder",
-                    shown(name)
-                )));
+                return Err(invalid(format!("member {} is below {folder}, which is no folder", shown(name))));
             }
             above = folder.parent();
         }
         // What is in `a` need not come next to it: `a`, `a-b`, `a/c`.
-        let after = domain
-            .entries
-            .range::<TreePath, _>((Excluded(path), Unbounded));
+        let after = domain.entries.range::<TreePath, _>((Excluded(path), Unbounded));
         let mut after = after.take_while(|(other, _)| other.as_str().starts_with(path.as_str()));
         if let Some((other, _)) = after.find(|(other, _)| other.is_below(path)) {
-            return Err(invalid(format!(
-                "member {} comes after {other}, which is in it",
-                shown(name)
-            )));
+            return Err(invalid(format!("member {} comes after {other}, which is in it", shown(name))));
         }
         if entry.is_file() {
             domain.files += 1;
             domain.bytes += entry.size();
         }
-        let seen = Seen {
-            folder: entry.is_folder(),
-            line: line(entry).into(),
-        };
+        let seen = Seen { folder: entry.is_folder(), line: line(entry).into() };
         domain.entries.insert(path.clone(), seen);
         Ok(())
     }
@@ -167,16 +124,11 @@ impl<'a> Tree<'a> {
     /// Everything that was promised has come.
     pub fn finish(self) -> Result<(), Failure> {
         let missing = self.sums.iter().find(|(domain, path, _)| {
-            self.domains
-                .get(domain)
-                .is_none_or(|domain| !domain.entries.contains_key(*path))
+            self.domains.get(domain).is_none_or(|domain| !domain.entries.contains_key(*path))
         });
         if let Some((domain, path, _)) = missing {
             let name = member_name(domain, path);
-            return Err(invalid(format!(
-                "{} is listed in {SUMS}, but not in the archive",
-                shown(name)
-            )));
+            return Err(invalid(format!("{} is listed in {SUMS}, but not in the archive", shown(name))));
         }
         for record in &self.manifest.domains {
             let domain = self.domains.get(record.name.as_str());
@@ -189,9 +141,7 @@ impl<'a> Tree<'a> {
             }
         }
         let entries = self.domains.iter().flat_map(|(domain, seen)| {
-            seen.entries
-                .iter()
-                .map(move |(path, seen)| (*domain, path, seen.line.as_ref()))
+            seen.entries.iter().map(move |(path, seen)| (*domain, path, seen.line.as_ref()))
         });
         let (has, says) = (listing(entries), self.sums.members());
         if has != says {
@@ -209,9 +159,7 @@ impl<'a> Tree<'a> {
 /// The digest of an index's listing, for the writer.
 pub(super) fn members_digest(index: &Index) -> Digest {
     let lines = index.domains.iter().flat_map(|(domain, entries)| {
-        entries
-            .values()
-            .map(move |entry| (domain.as_str(), &entry.path, line(entry)))
+        entries.values().map(move |entry| (domain.as_str(), &entry.path, line(entry)))
     });
     listing(lines)
 }
@@ -233,10 +181,7 @@ fn line(entry: &Entry) -> String {
         EntryKind::Folder => ("folder", ""),
         EntryKind::Link { target } => ("link", target.as_str()),
     };
-    format!(
-        "{kind}\t{:04o}\t{}\t{}\t{target}\t",
-        entry.mode, entry.owner, entry.group
-    )
+    format!("{kind}\t{:04o}\t{}\t{}\t{target}\t", entry.mode, entry.owner, entry.group)
 }
 
 fn twice(name: &str) -> Failure {
@@ -244,8 +189,5 @@ fn twice(name: &str) -> Failure {
 }
 
 fn undeclared(what: &str, domain: &str) -> Failure {
-    invalid(format!(
-        "{what} holds the domain {}, which {MANIFEST} does not declare",
-        shown(domain)
-    ))
+    invalid(format!("{what} holds the domain {}, which {MANIFEST} does not declare", shown(domain)))
 }

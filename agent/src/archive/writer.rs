@@ -33,15 +33,10 @@ pub fn write(
     let sums = Sums::of(index, members_digest(index)).to_bytes();
     let manifest = filled(manifest, index, &sums)?;
     let mtime = u64::try_from(manifest.created.as_second()).unwrap_or(0);
-    let mut out = Output {
-        out: BufWriter::with_capacity(BUFFER, out),
-        mtime,
-        buffer: vec![0; BUFFER],
-    };
+    let mut out = Output { out: BufWriter::with_capacity(BUFFER, out), mtime, buffer: vec![0; BUFFER] };
     out.whole(MANIFEST, &manifest.to_bytes()?)?;
     out.whole(SUMS, &sums)?;
-    let (first, rest): (Vec<_>, Vec<_>) =
-        index.domains.iter().partition(|(name, _)| *name == FIRST);
+    let (first, rest): (Vec<_>, Vec<_>) = index.domains.iter().partition(|(name, _)| *name == FIRST);
     for (domain, entries) in first.into_iter().chain(rest) {
         for entry in entries.values() {
             out.entry(domain, entry, open)?;
@@ -57,19 +52,11 @@ fn filled(mut manifest: Manifest, index: &Index, sums: &[u8]) -> Result<Manifest
     manifest.sha256sums = Digest::of(sums);
     for record in &mut manifest.domains {
         let files = index.domain(&record.name).filter(|entry| entry.is_file());
-        (record.files, record.bytes) = files.fold((0, 0), |(files, bytes), entry| {
-            (files + 1, bytes + entry.size())
-        });
+        (record.files, record.bytes) =
+            files.fold((0, 0), |(files, bytes), entry| (files + 1, bytes + entry.size()));
     }
-    match index
-        .domains
-        .keys()
-        .find(|name| !is_domain_name(name) || manifest.domain(name).is_none())
-    {
-        Some(name) => Err(unfit(format!(
-            "the domain {} is not in the manifest",
-            shown(name)
-        ))),
+    match index.domains.keys().find(|name| !is_domain_name(name) || manifest.domain(name).is_none()) {
+        Some(name) => Err(unfit(format!("the domain {} is not in the manifest", shown(name)))),
         None => Ok(manifest),
     }
 }
@@ -159,16 +146,11 @@ impl<W: Write> Output<W> {
                 break;
             }
             hash.update(&self.buffer[..count]);
-            self.out
-                .write_all(&self.buffer[..count])
-                .map_err(|error| unwritten(&error))?;
+            self.out.write_all(&self.buffer[..count]).map_err(|error| unwritten(&error))?;
         }
         match Digest::finish(hash) {
             has if has == expected => Ok(()),
-            has => Err(changed(format!(
-                "{} has SHA-256 {has}, the index says {expected}",
-                shown(name)
-            ))),
+            has => Err(changed(format!("{} has SHA-256 {has}, the index says {expected}", shown(name)))),
         }
     }
 
@@ -176,9 +158,7 @@ impl<W: Write> Output<W> {
     fn header(&mut self, header: Header) -> Result<(), Failure> {
         let [name, link, owner, group, size] = header.needs_pax();
         // All of them came from strings.
-        let text = |needed: bool, bytes: &[u8]| {
-            needed.then(|| String::from_utf8_lossy(bytes).into_owned())
-        };
+        let text = |needed: bool, bytes: &[u8]| needed.then(|| String::from_utf8_lossy(bytes).into_owned());
         let records = Records {
             path: text(name, &header.name),
             link: text(link, &header.link),
@@ -226,37 +206,27 @@ fn check(name: &str, entry: &Entry) -> Result<(), Failure> {
         }
     }
     match &entry.kind {
-        EntryKind::Link { target } if !is_link_target(target) => wrong(format!(
-            "it is a link to {}, which is no path",
-            shown(target)
-        )),
+        EntryKind::Link { target } if !is_link_target(target) => {
+            wrong(format!("it is a link to {}, which is no path", shown(target)))
+        }
         EntryKind::Link { .. } if entry.mode != 0o777 => {
             wrong(format!("it is a link of mode {:o}, not 777", entry.mode))
         }
-        _ if entry.mode > 0o777 => {
-            wrong(format!("it has the mode {:o}, not at most 777", entry.mode))
-        }
+        _ if entry.mode > 0o777 => wrong(format!("it has the mode {:o}, not at most 777", entry.mode)),
         _ => Ok(()),
     }
 }
 
 fn unfit(why: String) -> Failure {
-    Failure::new(
-        Code::ArchiveInvalid,
-        format!("the archive cannot hold this: {why}"),
-    )
+    Failure::new(Code::ArchiveInvalid, format!("the archive cannot hold this: {why}"))
 }
 
 fn changed(why: String) -> Failure {
-    Failure::new(Code::DigestMismatch, why)
-        .hint("it changed while it was read, or is damaged: try again")
+    Failure::new(Code::DigestMismatch, why).hint("it changed while it was read, or is damaged: try again")
 }
 
 fn unwritten(error: &std::io::Error) -> Failure {
-    match error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<Failure>())
-    {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Failure>()) {
         Some(failure) => failure.clone(),
         None => Failure::io("cannot write the archive", error),
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use reinstate_api::{Answer, Code, Failure, HistoryEntry, HostKey, JobView, Phase, Question, QuestionKind, Secret};
+use reinstate_api::{
+    Answer, Code, Failure, HistoryEntry, HostKey, JobView, Phase, Question, QuestionKind, Secret,
+};
 use tokio::sync::{oneshot, watch};
 
 use super::Engine;
@@ -114,8 +116,10 @@ impl Context {
     pub async fn confirm(&self) -> Result<(), Failure> {
         match self.ask(QuestionKind::Confirm).await? {
             Answer::Yes => Ok(()),
-            _ => Err(Failure::new(Code::Declined, "the question was answered with no")
-                .hint("nothing was changed")),
+            _ => {
+                Err(Failure::new(Code::Declined, "the question was answered with no")
+                    .hint("nothing was changed"))
+            }
         }
     }
 

@@ -61,16 +61,22 @@ struct Running {
 /// What a job is to do.
 #[derive(Clone, Debug)]
 enum Work {
-    Restore { source: Source, check: bool },
+    Restore {
+        source: Source,
+        check: bool,
+    },
     /// Back to a generation of the store.
-    Return { number: u64 },
+    Return {
+        number: u64,
+    },
     DeleteManager,
 }
 
 impl Engine {
     /// Opens what the last run has left, and goes on with it.
     pub fn start(parts: Parts) -> Self {
-        let status = Status { job: None, last: None, active: 0, previous: None, lock: None, warnings: Vec::new() };
+        let status =
+            Status { job: None, last: None, active: 0, previous: None, lock: None, warnings: Vec::new() };
         let inner = Inner { parts, view: watch::channel(status).0, running: Mutex::new(None) };
         Self { inner: Arc::new(inner) }
     }
@@ -220,7 +226,9 @@ impl Engine {
                     status.previous = state.previous;
                     status.last = state.history.first().cloned();
                     if let Some(Stage::Broken { failures }) = state.job.as_ref().map(|job| &job.stage) {
-                        status.warnings.push("neither configuration could be made whole; network and SSH stay down".into());
+                        status.warnings.push(
+                            "neither configuration could be made whole; network and SSH stay down".into(),
+                        );
                         status.warnings.extend(failures.iter().map(|failure| failure.message.clone()));
                     }
                 }

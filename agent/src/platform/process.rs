@@ -52,7 +52,8 @@ impl Program {
             .map_err(|_| broken(format!("did not end within {} s", TIME_LIMIT.as_secs())))?
             .map_err(|e| Failure::io(format_args!("`reinstated {verb}`"), &e))?;
         if status.success() {
-            return serde_json::from_slice(&answer).map_err(|e| broken(format!("answered with no JSON: {e}")));
+            return serde_json::from_slice(&answer)
+                .map_err(|e| broken(format!("answered with no JSON: {e}")));
         }
         Err(serde_json::from_slice::<Failure>(&answer)
             .unwrap_or_else(|_| broken(one_line(&format!("ended with {status}")))))

@@ -26,7 +26,9 @@ pub(super) fn merge(
         index.domain(&domain.name).find(|entry| entry.path.file_name() == name && entry.is_file()).cloned()
     };
     let read = |name: &str| -> Result<Option<(Entry, Database, Database)>, Failure> {
-        let (Some(theirs), Some(ours)) = (find(draft.index(), name), find(local, name)) else { return Ok(None) };
+        let (Some(theirs), Some(ours)) = (find(draft.index(), name), find(local, name)) else {
+            return Ok(None);
+        };
         let backup = Database::parse(&theirs.path, &text(&theirs.path, &mut *draft.open(&theirs)?)?)?;
         let here = Database::parse(&ours.path, &text(&ours.path, &mut *snapshot.open(&ours, key)?)?)?;
         Ok(Some((theirs, backup, here)))
@@ -37,7 +39,9 @@ pub(super) fn merge(
     let choice = Choice::new(rules, &backup, &here);
     let mut notes = Vec::new();
     let gone = here.0.iter().map(Record::name).filter(|name| choice.drops(name));
-    notes.extend(gone.map(|name| format!("{}: account '{}' exists only here and was taken off", domain.name, one_line(name))));
+    notes.extend(gone.map(|name| {
+        format!("{}: account '{}' exists only here and was taken off", domain.name, one_line(name))
+    }));
 
     let mut files = vec![(passwd, choice.merge(&backup, &here, &|_, line| line.clone()))];
     if let Some((entry, backup, here)) = read("shadow")? {
@@ -78,7 +82,9 @@ struct Database(Vec<Record>);
 
 impl Database {
     fn parse(path: &TreePath, text: &[u8]) -> Result<Self, Failure> {
-        let invalid = |why: &str| Failure::new(Code::ArchiveInvalid, format!("{path} is not an account database: {why}"));
+        let invalid = |why: &str| {
+            Failure::new(Code::ArchiveInvalid, format!("{path} is not an account database: {why}"))
+        };
         let text = std::str::from_utf8(text).map_err(|_| invalid("it is not UTF-8 text"))?;
         let mut seen = BTreeSet::new();
         let mut records = Vec::new();
@@ -109,7 +115,8 @@ struct Choice {
 
 impl Choice {
     fn new(rules: &Accounts, backup: &Database, here: &Database) -> Self {
-        let ranged = |record: &&Record| record.id().is_some_and(|id| (rules.first_uid..=rules.last_uid).contains(&id));
+        let ranged =
+            |record: &&Record| record.id().is_some_and(|id| (rules.first_uid..=rules.last_uid).contains(&id));
         let system: BTreeMap<&str, &Record> =
             here.0.iter().filter(|record| !ranged(record)).map(|record| (record.name(), record)).collect();
         // A name that is a system account here stays one, whatever number the backup gives it.
@@ -137,12 +144,18 @@ impl Choice {
 
     /// In the backup's order, then what exists only here; `stay` gives the line of one that stays,
     /// from the backup's line and from this device's.
-    fn merge(&self, backup: &Database, here: &Database, stay: &dyn Fn(Option<&Record>, &Record) -> Record) -> String {
+    fn merge(
+        &self,
+        backup: &Database,
+        here: &Database,
+        stay: &dyn Fn(Option<&Record>, &Record) -> Record,
+    ) -> String {
         let mut lines = Vec::new();
         for record in &backup.0 {
             if self.restored.contains(record.name()) {
                 lines.push(record.clone());
-            } else if let Some(ours) = here.get(record.name()).filter(|ours| self.stays.contains(ours.name())) {
+            } else if let Some(ours) = here.get(record.name()).filter(|ours| self.stays.contains(ours.name()))
+            {
                 lines.push(stay(Some(record), ours));
             }
         }
@@ -161,7 +174,9 @@ impl Choice {
             last.split(',').filter(|name| !name.is_empty()).map(String::from).collect()
         };
         let mut members: Vec<String> = theirs.map(list).unwrap_or_default();
-        members.retain(|name| self.restored.contains(name) || (self.stays.contains(name) && list(ours).contains(name)));
+        members.retain(|name| {
+            self.restored.contains(name) || (self.stays.contains(name) && list(ours).contains(name))
+        });
         for name in list(ours) {
             if self.stays.contains(&name) && !members.contains(&name) {
                 members.push(name);
@@ -188,7 +203,8 @@ mod tests {
     }
 
     const BACKUP: &str = "root:x:0:0\nadmin:x:1000:1000\nalice:x:1001:1001\nold:x:7:7\n";
-    const HERE: &str = "root:x:0:0:here\nsshd:x:100:100\nadmin:x:1000:1000:factory\nbob:x:1002:1\nvendor:x:1003:1\n";
+    const HERE: &str =
+        "root:x:0:0:here\nsshd:x:100:100\nadmin:x:1000:1000:factory\nbob:x:1002:1\nvendor:x:1003:1\n";
 
     #[test]
     fn people_come_from_the_backup_and_system_accounts_stay() {

@@ -84,10 +84,7 @@ impl Draft {
                 self.tree.link(target, &entry.path)?;
             }
             EntryKind::File { .. } => {
-                return Err(Failure::new(
-                    Code::Internal,
-                    format!("{} needs content", entry.path),
-                ));
+                return Err(Failure::new(Code::Internal, format!("{} needs content", entry.path)));
             }
         }
         self.index.insert(domain, entry);
@@ -96,12 +93,7 @@ impl Draft {
 
     /// Adds a file whose size and digest are those in `entry`: the caller has checked them, or will
     /// when `content` ends.
-    pub fn put_file(
-        &mut self,
-        domain: &str,
-        entry: Entry,
-        content: &mut dyn Read,
-    ) -> Result<(), Failure> {
+    pub fn put_file(&mut self, domain: &str, entry: Entry, content: &mut dyn Read) -> Result<(), Failure> {
         let sealed = matches!(entry.kind, EntryKind::File { sealed: true, .. });
         self.write(&entry.path, sealed, content)?;
         self.index.insert(domain, entry);
@@ -109,41 +101,18 @@ impl Draft {
     }
 
     /// Adds a file whose size and digest are known only when its content has been read.
-    pub fn put_unknown(
-        &mut self,
-        domain: &str,
-        entry: Entry,
-        content: &mut dyn Read,
-    ) -> Result<(), Failure> {
+    pub fn put_unknown(&mut self, domain: &str, entry: Entry, content: &mut dyn Read) -> Result<(), Failure> {
         let EntryKind::File { sealed, .. } = entry.kind else {
-            return Err(Failure::new(
-                Code::Internal,
-                format!("{} is not a file", entry.path),
-            ));
+            return Err(Failure::new(Code::Internal, format!("{} is not a file", entry.path)));
         };
         let mut hashing = Hashing::new(content);
         self.write(&entry.path, sealed, &mut hashing)?;
         let (size, sha256) = hashing.finish();
-        self.index.insert(
-            domain,
-            Entry {
-                kind: EntryKind::File {
-                    size,
-                    sha256,
-                    sealed,
-                },
-                ..entry
-            },
-        );
+        self.index.insert(domain, Entry { kind: EntryKind::File { size, sha256, sealed }, ..entry });
         Ok(())
     }
 
-    fn write(
-        &mut self,
-        path: &TreePath,
-        sealed: bool,
-        content: &mut dyn Read,
-    ) -> Result<(), Failure> {
+    fn write(&mut self, path: &TreePath, sealed: bool, content: &mut dyn Read) -> Result<(), Failure> {
         self.make_parent(path)?;
         let writer = self.tree.create(path, 0o600)?;
         let key = sealed.then_some(&self.key);
@@ -166,55 +135,27 @@ impl Draft {
 
     /// Takes an entry out again. Folders stay in the tree, empty.
     pub fn take_out(&mut self, domain: &str, path: &TreePath) -> Result<(), Failure> {
-        let Some(entry) = self
-            .index
-            .domains
-            .get_mut(domain)
-            .and_then(|entries| entries.remove(path))
-        else {
+        let Some(entry) = self.index.domains.get_mut(domain).and_then(|entries| entries.remove(path)) else {
             return Ok(());
         };
-        if entry.is_folder() {
-            Ok(())
-        } else {
-            Ok(self.tree.remove_file(path)?)
-        }
+        if entry.is_folder() { Ok(()) } else { Ok(self.tree.remove_file(path)?) }
     }
 
     /// Makes it a generation, durably: everything is on the disk before its name is.
     pub fn finish(self, about: About<'_>) -> Result<Generation, Failure> {
-        let About {
-            number,
-            created,
-            origin,
-            device,
-            domains,
-            archive,
-        } = about;
+        let About { number, created, origin, device, domains, archive } = about;
         let domains = domains.stored().map(|domain| domain.name.clone()).collect();
         let index_sha256 = self.write_index()?;
-        let record = Record {
-            format: FORMAT,
-            number,
-            created,
-            origin,
-            device,
-            domains,
-            index_sha256,
-            archive,
-        };
-        let text = toml::to_string(&record).map_err(|e| {
-            Failure::new(Code::Internal, format!("{RECORD} cannot be written: {e}"))
-        })?;
+        let record =
+            Record { format: FORMAT, number, created, origin, device, domains, index_sha256, archive };
+        let text = toml::to_string(&record)
+            .map_err(|e| Failure::new(Code::Internal, format!("{RECORD} cannot be written: {e}")))?;
         self.folder.sync_all()?;
         self.folder.replace(RECORD, text.as_bytes(), 0o600)?;
         let place = format!("{GENERATIONS}/{number}");
         self.store.rename_new(&self.place, &place)?;
         self.store.sync(GENERATIONS)?;
-        Ok(Generation {
-            record,
-            folder: self.store.folder(&place)?,
-        })
+        Ok(Generation { record, folder: self.store.folder(&place)? })
     }
 
     pub fn discard(self) -> Result<(), Failure> {
@@ -223,14 +164,10 @@ impl Draft {
 
     fn write_index(&self) -> Result<Digest, Failure> {
         let cannot = |e: std::io::Error| Failure::io("cannot write the index of a generation", &e);
-        let mut out =
-            std::io::BufWriter::with_capacity(64 << 10, self.folder.create(INDEX, 0o600)?);
+        let mut out = std::io::BufWriter::with_capacity(64 << 10, self.folder.create(INDEX, 0o600)?);
         let mut hasher = sha2::Sha256::default();
         for (domain, entry) in self.index.iter() {
-            let line = Line {
-                domain: domain.to_owned(),
-                entry: entry.clone(),
-            };
+            let line = Line { domain: domain.to_owned(), entry: entry.clone() };
             let mut text = serde_json::to_vec(&line).map_err(|e| cannot(e.into()))?;
             text.push(b'\n');
             sha2::Digest::update(&mut hasher, &text);
@@ -241,8 +178,7 @@ impl Draft {
     }
 
     fn make_parent(&mut self, path: &TreePath) -> Result<(), Failure> {
-        path.parent()
-            .map_or(Ok(()), |parent| self.make_folder(&parent))
+        path.parent().map_or(Ok(()), |parent| self.make_folder(&parent))
     }
 
     fn make_folder(&mut self, path: &TreePath) -> Result<(), Failure> {

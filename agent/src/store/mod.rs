@@ -92,8 +92,7 @@ impl Store {
     /// Throws every draft away: what a crash has left.
     pub fn discard_drafts(&self) -> Result<(), Failure> {
         for (name, _) in self.folder.list(DRAFTS)? {
-            self.folder
-                .remove_all(format!("{DRAFTS}/{}", name.to_string_lossy()))?;
+            self.folder.remove_all(format!("{DRAFTS}/{}", name.to_string_lossy()))?;
         }
         Ok(())
     }
@@ -115,25 +114,17 @@ impl Store {
     pub fn generation(&self, number: u64) -> Result<Generation, Failure> {
         let place = format!("{GENERATIONS}/{number}");
         let Some(folder) = found(self.folder.folder(&place))? else {
-            return Err(
-                Failure::new(Code::NotFound, format!("there is no generation {number}"))
-                    .hint("`show restore history` names those that jobs have made"),
-            );
+            return Err(Failure::new(Code::NotFound, format!("there is no generation {number}"))
+                .hint("`show restore history` names those that jobs have made"));
         };
         let damaged = |why: String| {
-            Failure::new(
-                Code::ActivationFailed,
-                format!("generation {number} is damaged: {why}"),
-            )
+            Failure::new(Code::ActivationFailed, format!("generation {number} is damaged: {why}"))
         };
         let text = folder.read(RECORD, MAX_RECORD)?;
         let record: Record = toml::from_str(&String::from_utf8_lossy(&text))
             .map_err(|e| damaged(format!("{RECORD}: {}", e.message())))?;
         if record.format != FORMAT {
-            return Err(damaged(format!(
-                "its format is {}, this agent's is {FORMAT}",
-                record.format
-            )));
+            return Err(damaged(format!("its format is {}, this agent's is {FORMAT}", record.format)));
         }
         Ok(Generation { record, folder })
     }
@@ -168,10 +159,7 @@ impl Generation {
     /// The index, checked against the record's digest.
     pub fn index(&self) -> Result<Index, Failure> {
         let damaged = |why: String| {
-            Failure::new(
-                Code::ActivationFailed,
-                format!("generation {} is damaged: {why}", self.number()),
-            )
+            Failure::new(Code::ActivationFailed, format!("generation {} is damaged: {why}", self.number()))
         };
         let file = self.folder.open_file(INDEX)?;
         let mut index = Index::default();
@@ -180,10 +168,7 @@ impl Generation {
         loop {
             line.clear();
             let read = hashed.read_line(&mut line).map_err(|e| {
-                Failure::io(
-                    format_args!("cannot read the index of generation {}", self.number()),
-                    &e,
-                )
+                Failure::io(format_args!("cannot read the index of generation {}", self.number()), &e)
             })?;
             if read == 0 {
                 break;
@@ -194,10 +179,7 @@ impl Generation {
         }
         let digest = hashed.digest();
         if digest != self.record.index_sha256 {
-            return Err(damaged(format!(
-                "{INDEX} has digest {digest}, not {}",
-                self.record.index_sha256
-            )));
+            return Err(damaged(format!("{INDEX} has digest {digest}, not {}", self.record.index_sha256)));
         }
         Ok(index)
     }
@@ -205,19 +187,10 @@ impl Generation {
     /// A file's clear content. The caller checks its digest as it reads.
     pub fn open(&self, entry: &Entry, key: &SealKey) -> Result<Box<dyn Read>, Failure> {
         let EntryKind::File { sealed, .. } = entry.kind else {
-            return Err(Failure::new(
-                Code::Internal,
-                format!("{} is not a file", entry.path),
-            ));
+            return Err(Failure::new(Code::Internal, format!("{} is not a file", entry.path)));
         };
-        let file = self
-            .folder
-            .open_file(format!("{TREE}/{}", entry.path.as_str()))?;
-        if sealed {
-            key.unseal(&entry.path, file)
-        } else {
-            Ok(Box::new(file))
-        }
+        let file = self.folder.open_file(format!("{TREE}/{}", entry.path.as_str()))?;
+        if sealed { key.unseal(&entry.path, file) } else { Ok(Box::new(file)) }
     }
 
     /// The paths of sealed files.
@@ -237,10 +210,7 @@ struct HashedRead<R> {
 
 impl<R: BufRead> HashedRead<R> {
     fn new(inner: R) -> Self {
-        Self {
-            inner,
-            hasher: sha2::Digest::new(),
-        }
+        Self { inner, hasher: sha2::Digest::new() }
     }
 
     fn read_line(&mut self, line: &mut Vec<u8>) -> std::io::Result<usize> {

@@ -37,20 +37,12 @@ impl Names {
     }
 
     /// The owner's and the group's name.
-    pub fn of(
-        &self,
-        path: &dyn std::fmt::Display,
-        uid: u32,
-        gid: u32,
-    ) -> Result<(String, String), Failure> {
+    pub fn of(&self, path: &dyn std::fmt::Display, uid: u32, gid: u32) -> Result<(String, String), Failure> {
         if !self.privileged {
             return Ok(("root".into(), "root".into()));
         }
         let find = |names: &BTreeMap<String, u32>, what, number| {
-            let name = names
-                .iter()
-                .find(|(_, n)| **n == number)
-                .map(|(name, _)| name.clone());
+            let name = names.iter().find(|(_, n)| **n == number).map(|(name, _)| name.clone());
             name.ok_or_else(|| {
                 Failure::new(
                     Code::OwnerUnknown,
@@ -59,10 +51,7 @@ impl Names {
                 .hint("give the file an owner that exists")
             })
         };
-        Ok((
-            find(&self.users, "user", uid)?,
-            find(&self.groups, "group", gid)?,
-        ))
+        Ok((find(&self.users, "user", uid)?, find(&self.groups, "group", gid)?))
     }
 
     /// The numbers to set; none where owners cannot be set.
@@ -81,10 +70,7 @@ impl Names {
                 .hint("the backup was made with other software, or its accounts are incomplete")
             })
         };
-        let ids = (
-            find(&self.users, "user", owner)?,
-            find(&self.groups, "group", group)?,
-        );
+        let ids = (find(&self.users, "user", owner)?, find(&self.groups, "group", group)?);
         Ok(self.privileged.then_some(ids))
     }
 }

@@ -25,9 +25,8 @@ impl SealKey {
     }
 
     pub fn load(folder: &Folder, name: &str) -> Result<Self, Failure> {
-        let text = reinstate_api::Secret::new(
-            String::from_utf8_lossy(&folder.read(name, 1024)?).into_owned(),
-        );
+        let text =
+            reinstate_api::Secret::new(String::from_utf8_lossy(&folder.read(name, 1024)?).into_owned());
         text.expose().trim().parse().map(Self).map_err(|why: &str| {
             Failure::new(
                 Code::ActivationFailed,
@@ -44,17 +43,9 @@ impl SealKey {
             .wrap_output(out)
     }
 
-    pub fn unseal(
-        &self,
-        path: &TreePath,
-        sealed: impl Read + 'static,
-    ) -> Result<Box<dyn Read>, Failure> {
-        let cannot = |why: String| {
-            Failure::new(
-                Code::ActivationFailed,
-                format!("{path} cannot be unsealed: {why}"),
-            )
-        };
+    pub fn unseal(&self, path: &TreePath, sealed: impl Read + 'static) -> Result<Box<dyn Read>, Failure> {
+        let cannot =
+            |why: String| Failure::new(Code::ActivationFailed, format!("{path} cannot be unsealed: {why}"));
         let opened = age::Decryptor::new(sealed)
             .and_then(|decryptor| decryptor.decrypt(std::iter::once(&self.0 as &dyn age::Identity)))
             .map_err(|e| cannot(e.to_string()))?;
@@ -81,10 +72,7 @@ mod tests {
         assert!(!bytes.windows(7).any(|w| w == b"PRIVATE"));
         let path: TreePath = "a".parse().unwrap();
         let mut clear = String::new();
-        key.unseal(&path, io::Cursor::new(bytes.clone()))
-            .unwrap()
-            .read_to_string(&mut clear)
-            .unwrap();
+        key.unseal(&path, io::Cursor::new(bytes.clone())).unwrap().read_to_string(&mut clear).unwrap();
         assert_eq!(clear, "PRIVATE");
         assert!(other.unseal(&path, io::Cursor::new(bytes)).is_err());
     }

@@ -45,10 +45,9 @@ impl FromStr for Tree {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "live" => Ok(Tree::Live),
-            number => number
-                .parse()
-                .map(Tree::Generation)
-                .map_err(|_| format!("'{}' is neither a generation nor 'live'", reinstate_api::one_line(number))),
+            number => number.parse().map(Tree::Generation).map_err(|_| {
+                format!("'{}' is neither a generation nor 'live'", reinstate_api::one_line(number))
+            }),
         }
     }
 }
@@ -62,7 +61,14 @@ enum Content {
 }
 
 /// Becomes the domain's checker, confined. Returns only when that failed.
-pub fn confined(root: &Folder, profile: &Profile, domains: &Domains, store: &Store, tree: Tree, domain: &Domain) -> Failure {
+pub fn confined(
+    root: &Folder,
+    profile: &Profile,
+    domains: &Domains,
+    store: &Store,
+    tree: Tree,
+    domain: &Domain,
+) -> Failure {
     let prepared = contents(root, domains, store, tree);
     let places = match prepared {
         Ok(places) => places,
@@ -70,8 +76,11 @@ pub fn confined(root: &Folder, profile: &Profile, domains: &Domains, store: &Sto
     };
     let new_root = store.folder().path().join("drafts");
     if let Err((doing, error)) = build(&new_root, profile, &places) {
-        return Failure::new(Code::ValidationFailed, format!("the checker's private tree cannot be made: {doing}: {error}"))
-            .hint("the kernel must allow user namespaces to the agent");
+        return Failure::new(
+            Code::ValidationFailed,
+            format!("the checker's private tree cannot be made: {doing}: {error}"),
+        )
+        .hint("the kernel must allow user namespaces to the agent");
     }
     let mut argv = domain.validate.iter().map(|word| word.replace("{root}", ""));
     let program = argv.next().unwrap_or_default();
@@ -80,7 +89,12 @@ pub fn confined(root: &Folder, profile: &Profile, domains: &Domains, store: &Sto
 }
 
 /// Everything that domains own in the tree, with where it belongs.
-fn contents(root: &Folder, domains: &Domains, store: &Store, tree: Tree) -> Result<Vec<(PathBuf, Content)>, Failure> {
+fn contents(
+    root: &Folder,
+    domains: &Domains,
+    store: &Store,
+    tree: Tree,
+) -> Result<Vec<(PathBuf, Content)>, Failure> {
     let base = match tree {
         Tree::Generation(number) => store.generation(number)?.tree()?,
         Tree::Live => root.clone(),
@@ -132,7 +146,10 @@ const DEVICES: [&str; 3] = ["/dev/null", "/dev/zero", "/dev/urandom"];
 
 fn build(new: &Path, profile: &Profile, places: &[(PathBuf, Content)]) -> Step<()> {
     let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
-    let spaces = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC;
+    let spaces = CloneFlags::CLONE_NEWUSER
+        | CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWIPC;
     at("unshare", unshare(spaces))?;
     at("setgroups", fs::write("/proc/self/setgroups", "deny"))?;
     at("uid_map", fs::write("/proc/self/uid_map", format!("0 {uid} 1")))?;
@@ -168,7 +185,10 @@ fn build(new: &Path, profile: &Profile, places: &[(PathBuf, Content)]) -> Step<(
             Content::Bound(path) => bind(path, &new.join(place), true)?,
             Content::Clear(clear, mode) => {
                 let hidden = new.join(format!(".clear{number}"));
-                let mut file = at("a key", fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&hidden))?;
+                let mut file = at(
+                    "a key",
+                    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&hidden),
+                )?;
                 at("a key", file.write_all(clear))?;
                 at("a key", file.set_permissions(fs::Permissions::from_mode(*mode)))?;
                 bind(&hidden, &new.join(place), true)?;
@@ -187,14 +207,22 @@ fn bind(from: &Path, to: &Path, read_only: bool) -> Step<()> {
         folder.map_or(Ok(()), |folder| at(shown.to_string(), fs::create_dir_all(folder)))?;
         file.map_or(Ok(()), |file| at(shown.to_string(), fs::write(file, "")))?;
     }
-    at(shown.to_string(), mount(Some(from), to, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>))?;
+    at(
+        shown.to_string(),
+        mount(Some(from), to, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>),
+    )?;
     if !read_only {
         return Ok(());
     }
     // A user namespace may not take away what the mount already forbids.
     let kept = at(shown.to_string(), nix::sys::statvfs::statvfs(to))?.flags();
     let kept = MsFlags::from_bits_truncate(kept.bits() as _)
-        & (MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME | MsFlags::MS_NODIRATIME | MsFlags::MS_RELATIME);
+        & (MsFlags::MS_NOSUID
+            | MsFlags::MS_NODEV
+            | MsFlags::MS_NOEXEC
+            | MsFlags::MS_NOATIME
+            | MsFlags::MS_NODIRATIME
+            | MsFlags::MS_RELATIME);
     let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | kept;
     at(shown.to_string(), mount(None::<&str>, to, None::<&str>, flags, None::<&str>))
 }

@@ -1,0 +1,376 @@
+//! The way of one job, from its request to the reboot.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use reinstate_api::{Code, Failure, HistoryEntry, Lock, Phase, Source};
+use tokio::sync::{Notify, watch};
+
+use super::context::Context;
+use super::receive::{Receiving, receive};
+use super::{Work, finish};
+use crate::diff;
+use crate::facts::Facts;
+use crate::job::MAX_REBOOTS;
+use crate::lock::{self, Held};
+use crate::resolve::resolve;
+use crate::stage::Staged;
+use crate::store::{About, Generation};
+use crate::tree::Index;
+
+/// What a job has made before its commit: thrown away when it fails.
+#[derive(Default)]
+struct Made {
+    held: Option<Held>,
+    generations: Vec<u64>,
+}
+
+/// What comes after the preparation.
+enum Next {
+    Reboot,
+    /// The pending generation is activated without a reboot.
+    ActivateNow,
+    /// A check that found nothing wrong.
+    Checked,
+}
+
+pub(super) async fn run(context: Context, work: Work) {
+    let mut made = Made::default();
+    let prepared = match work {
+        Work::Restore { source, check } => restore(&context, &source, check, &mut made).await,
+        Work::Return { number } => go_to(&context, number, &mut made).await.map_err(|f| vec![f]),
+        Work::DeleteManager => delete_manager(&context, &mut made).await.map_err(|f| vec![f]),
+    };
+    match prepared {
+        Ok(Next::Reboot) => reboot(&context).await,
+        Ok(Next::ActivateNow) => activate_now(&context).await,
+        Ok(Next::Checked) => end(&context, made, None),
+        Err(failures) => end(&context, made, Some(failures)),
+    }
+}
+
+/// The end of a job that has changed nothing: what it made goes, then it is on record.
+fn end(context: &Context, made: Made, failures: Option<Vec<Failure>>) {
+    let parts = context.engine.parts();
+    let cleaned = (|| {
+        parts.store.discard_drafts()?;
+        made.generations.iter().try_for_each(|number| parts.store.remove(*number))?;
+        made.held.map_or(Ok(()), Held::release)
+    })();
+    let ended = context.engine.record(|state| {
+        let (job, now, active) = (state.running()?, Timestamp::now(), state.active);
+        let failures = match (failures, cleaned) {
+            (failures, Ok(())) => failures,
+            (failures, Err(failure)) => Some([failures.unwrap_or_default(), vec![failure]].concat()),
+        };
+        let entry = match failures {
+            Some(failures) => job.fail(failures, now, active)?,
+            None => job.checked(now, active)?,
+        };
+        state.end(entry.clone());
+        Ok(entry)
+    });
+    conclude(context, ended);
+}
+
+/// Shows the end of a job; one that cannot be put on record is said to be running still.
+pub(super) fn conclude(context: &Context, ended: Result<HistoryEntry, Failure>) {
+    match ended {
+        Ok(entry) => context.ended(&entry),
+        Err(failure) => {
+            tracing::error!(code = %failure.code, "the end of the job cannot be put on record: {failure}");
+            context.note(failure.message);
+        }
+    }
+}
+
+async fn restore(
+    context: &Context,
+    source: &Source,
+    check: bool,
+    made: &mut Made,
+) -> Result<Next, Vec<Failure>> {
+    let one = |failure: Failure| vec![failure];
+    let parts = context.engine.parts();
+    free_of_locks(context).map_err(one)?;
+    let (facts, live) = tokio::join!(parts.platform.facts(), parts.platform.scan());
+    let (facts, live) = (facts.map_err(one)?, live.map_err(one)?);
+    let staged = receive_and_ask(context, source, check, &facts, &live).await?;
+    prepare(context, source, check, &facts, &live, staged, made).await
+}
+
+/// Receives while the question is open: whichever fails first ends both.
+async fn receive_and_ask(
+    context: &Context,
+    source: &Source,
+    check: bool,
+    facts: &Facts,
+    live: &Index,
+) -> Result<Staged, Vec<Failure>> {
+    let draft = context.engine.parts().store.draft("restore").map_err(|f| vec![f])?;
+    let listed = Arc::new(Notify::new());
+    let (stop, stopping) = watch::channel(false);
+    let receiving =
+        Receiving { facts: facts.clone(), live: live.clone(), draft, listed: listed.clone(), stop: stopping };
+    let receiving = receive(context, source, receiving);
+    let asking = async {
+        if check {
+            return Ok(());
+        }
+        listed.notified().await;
+        context.advance(Phase::AwaitingAnswer)?;
+        context.confirm().await
+    };
+    tokio::pin!(receiving, asking);
+    let (mut staged, mut agreed) = (None, false);
+    loop {
+        let ended = tokio::select! {
+            received = &mut receiving, if staged.is_none() => {
+                staged = Some(received?);
+                None
+            }
+            answer = &mut asking, if !agreed => match answer {
+                Ok(()) => {
+                    agreed = true;
+                    if staged.is_none() && !check {
+                        context.note("agreed; waiting for the rest of the backup");
+                    }
+                    None
+                }
+                Err(failure) => Some(failure),
+            },
+            failure = context.aborted() => Some(failure),
+        };
+        if let Some(failure) = ended {
+            // The thread that stages must have ended before its draft is thrown away.
+            stop.send_replace(true);
+            if staged.is_none() {
+                let _ = receiving.await;
+            }
+            return Err(vec![failure]);
+        }
+        if let (true, Some(staged)) = (agreed, staged.take_if(|_| agreed)) {
+            return Ok(staged);
+        }
+    }
+}
+
+async fn prepare(
+    context: &Context,
+    source: &Source,
+    check: bool,
+    facts: &Facts,
+    live: &Index,
+    staged: Staged,
+    made: &mut Made,
+) -> Result<Next, Vec<Failure>> {
+    let one = |failure: Failure| vec![failure];
+    let parts = context.engine.parts();
+    if !check {
+        take_lock(context, facts, made).map_err(one)?;
+    }
+    let snapshot = snapshot(context, made).await.map_err(one)?;
+    let Staged { mut draft, manifest, present } = staged;
+    let engine = context.engine.clone();
+    let (from, domains) = (snapshot.clone(), present.clone());
+    let resolved = tokio::task::spawn_blocking(move || {
+        let notes = resolve(&mut draft, &engine.parts().domains, &domains, &from)?;
+        Ok::<_, Failure>((draft, notes))
+    });
+    let (draft, notes) = resolved.await.map_err(|_| one(ended_early()))?.map_err(one)?;
+    notes.iter().for_each(|note| context.note(note.clone()));
+    let changes = diff::exact(&parts.domains, &present, live, draft.index());
+    context.show(|view| view.changes = changes);
+
+    context.advance(Phase::Validating).map_err(one)?;
+    let number = take_number(context, made).map_err(one)?;
+    let file = match source {
+        Source::Backup(file) => file.clone(),
+        Source::Location(location) => location.path.clone(),
+    };
+    let archive = manifest.details(file.rsplit('/').next().unwrap_or_default());
+    let about = About {
+        number,
+        created: Timestamp::now(),
+        origin: format!("backup {file}"),
+        device: manifest.device,
+        domains: &parts.domains,
+        archive: Some(archive),
+    };
+    draft.finish(about).map_err(one)?;
+    let refused = parts.platform.validate(number).await.map_err(one)?;
+    if !refused.is_empty() {
+        return Err(refused);
+    }
+    if check {
+        return Ok(Next::Checked);
+    }
+    commit(context, made, number, snapshot.number(), notes).map_err(one)?;
+    Ok(Next::Reboot)
+}
+
+/// Back to a generation that the store has.
+async fn go_to(context: &Context, number: u64, made: &mut Made) -> Result<Next, Failure> {
+    let parts = context.engine.parts();
+    free_of_locks(context)?;
+    let target = parts.store.generation(number)?;
+    let (index, facts, live) = (target.index()?, parts.platform.facts().await?, parts.platform.scan().await?);
+    let present = target.record.domains.iter().cloned().collect();
+    let changes = diff::exact(&parts.domains, &present, &live, &index);
+    context.show(|view| view.changes = changes);
+    context.note(format!(
+        "this appliance becomes {} ({}) again: {}",
+        target.record.device.hostname,
+        target.record.device.management.join(", "),
+        target.record.origin
+    ));
+    if number == 0 {
+        warn_of_backups(context)?;
+    }
+    context.advance(Phase::AwaitingAnswer)?;
+    context.confirm().await?;
+    take_lock(context, &facts, made)?;
+    let snapshot = snapshot(context, made).await?;
+    context.advance(Phase::Validating)?;
+    // What was live once is validated no more: the way back must not depend on a checker.
+    commit(context, made, number, snapshot.number(), Vec::new())?;
+    Ok(Next::Reboot)
+}
+
+fn warn_of_backups(context: &Context) -> Result<(), Failure> {
+    let backups = context.engine.backup_files()?;
+    if !backups.is_empty() {
+        context.note(format!(
+            "{} backups exist only on this appliance; copy them away if it is to be given away: {}",
+            backups.len(),
+            backups.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// Empties the manager's domain, without asking the manager.
+async fn delete_manager(context: &Context, made: &mut Made) -> Result<Next, Failure> {
+    let parts = context.engine.parts();
+    let Some(manager) = &parts.profile.manager else {
+        return Err(Failure::new(Code::NotFound, "this appliance has no manager to register with"));
+    };
+    free_of_locks(context)?;
+    let facts = parts.platform.facts().await?;
+    let Some(registration) = &facts.registration else {
+        return Err(Failure::new(Code::NotFound, "No managers configured").hint("there is nothing to delete"));
+    };
+    context.note(format!(
+        "the manager {} is not told: it keeps a ghost of this device until the device is deleted there too",
+        registration.host
+    ));
+    context.advance(Phase::AwaitingAnswer)?;
+    context.confirm().await?;
+    take_lock(context, &facts, made)?;
+    let snapshot = snapshot(context, made).await?;
+    context.advance(Phase::Validating)?;
+    let number = take_number(context, made)?;
+    let (index, key) = (snapshot.index()?, snapshot.key()?);
+    let mut draft = parts.store.draft("configure")?;
+    for (domain, entry) in index.iter().filter(|(domain, _)| *domain != manager.domain) {
+        draft.adopt(domain, &snapshot, &key, entry)?;
+    }
+    draft.finish(About {
+        number,
+        created: Timestamp::now(),
+        origin: "configure manager delete".into(),
+        device: facts.device.clone(),
+        domains: &parts.domains,
+        archive: None,
+    })?;
+    if let Some(refused) = parts.platform.validate(number).await?.into_iter().next() {
+        return Err(refused);
+    }
+    commit(context, made, number, snapshot.number(), Vec::new())?;
+    Ok(Next::ActivateNow)
+}
+
+/// Early and without taking it: a restore that cannot get the lock need not begin.
+fn free_of_locks(context: &Context) -> Result<(), Failure> {
+    match lock::read(context.engine.parts().store.folder())? {
+        None => Ok(()),
+        Some(lock) => Err(lock::held(&lock)),
+    }
+}
+
+fn take_lock(context: &Context, facts: &Facts, made: &mut Made) -> Result<(), Failure> {
+    context.advance(Phase::Locking)?;
+    let lock = Lock {
+        id: context.job.id,
+        device: facts.device.uuid.clone(),
+        hostname: facts.device.hostname.clone(),
+        by: context.job.by.clone(),
+        since: Timestamp::now(),
+        phase: Phase::Locking,
+    };
+    made.held = Some(Held::take(context.engine.parts().store.folder(), &lock)?);
+    Ok(())
+}
+
+/// What a rollback goes back to. From here on the live configuration is not edited.
+async fn snapshot(context: &Context, made: &mut Made) -> Result<Generation, Failure> {
+    context.advance(Phase::Snapshotting)?;
+    let parts = context.engine.parts();
+    let number = take_number(context, made)?;
+    let origin = format!("snapshot before {} {}", context.job.kind, context.job.id);
+    parts.platform.snapshot(number, origin).await?;
+    parts.store.generation(number)
+}
+
+fn take_number(context: &Context, made: &mut Made) -> Result<u64, Failure> {
+    let number = context.engine.record(|state| Ok(state.take_number()))?;
+    made.generations.push(number);
+    Ok(number)
+}
+
+/// The point of no return: one fsynced rename.
+fn commit(context: &Context, made: &Made, target: u64, from: u64, notes: Vec<String>) -> Result<(), Failure> {
+    let held =
+        made.held.as_ref().ok_or_else(|| Failure::new(Code::Internal, "a commit needs the restore lock"))?;
+    held.set_phase(Phase::Committed)?;
+    context.still_wanted()?;
+    context.record(|job| job.commit(target, from, notes))
+}
+
+/// Asks for the reboot that activates what is pending; the agent is ended by it.
+pub(super) async fn reboot(context: &Context) {
+    let asked = async {
+        let reboots = context.engine.record(|state| {
+            let job = state.running()?;
+            state.job = Some(job.rebooting()?);
+            Ok(state.reboots())
+        })?;
+        context.show(|view| view.phase = Phase::Rebooting);
+        if reboots > MAX_REBOOTS {
+            return Err(Failure::new(
+                Code::RebootFailed,
+                format!("{MAX_REBOOTS} reboots were asked for and none came"),
+            ));
+        }
+        context.engine.parts().platform.reboot().await
+    };
+    if let Err(failure) = asked.await {
+        tracing::error!(code = %failure.code, "{failure}");
+        context.note(format!("{failure}; restart the appliance by hand, the restore goes on at its boot"));
+    }
+}
+
+async fn activate_now(context: &Context) {
+    match context.engine.parts().platform.activate_now().await {
+        Ok(()) => finish::decide(context).await,
+        Err(failure) => {
+            tracing::error!(code = %failure.code, "{failure}");
+            context.note(failure.message);
+            context.engine.refresh();
+        }
+    }
+}
+
+fn ended_early() -> Failure {
+    Failure::new(Code::Internal, "the resolving thread ended early")
+}

@@ -1,0 +1,383 @@
+//! Receiving: the archive comes from the backup folder or from a server, and is checked and staged
+//! in the same pass.
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use reinstate_api::{Code, Failure, Location, Progress, Source};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::context::Context;
+use crate::check::Here;
+use crate::facts::Facts;
+use crate::fetch::{self, Finished, Options, RemoteFile};
+use crate::files::{Folder, Writer, found};
+use crate::stage::{self, Milestone, Staged};
+use crate::store::Draft;
+use crate::tree::Index;
+
+/// Pieces on their way from the network to the disk: at most 32 KiB each.
+const IN_FLIGHT: usize = 32;
+
+/// Free space that a download leaves to everything else: 16 MiB.
+const SPARE: u64 = 16 << 20;
+
+/// What receiving needs to know of this appliance.
+pub struct Receiving {
+    pub facts: Facts,
+    pub live: Index,
+    pub draft: Draft,
+    /// Told when the list of files is here, so that the question can be asked.
+    pub listed: Arc<Notify>,
+    /// Set to true to end it early.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// A backup is named by its file alone.
+pub fn check_name(file: &str) -> Result<(), Failure> {
+    let fits = !file.is_empty()
+        && file.len() <= 240
+        && !file.starts_with(['.', '-'])
+        && !file.ends_with(".part")
+        && !file.contains(['/', '\\'])
+        && !file.chars().any(char::is_control);
+    if fits {
+        return Ok(());
+    }
+    Err(Failure::new(Code::BadRequest, format!("'{file}' is not a backup's file name"))
+        .hint("give the name of a file in /var/sf/backup, without a folder; `show backups` lists them"))
+}
+
+/// Receives, checks and stages an archive. All failed checks come back together.
+pub async fn receive(
+    context: &Context,
+    source: &Source,
+    receiving: Receiving,
+) -> Result<Staged, Vec<Failure>> {
+    let one = |failure: Failure| vec![failure];
+    match source {
+        Source::Backup(file) => {
+            let input = open_backup(context, file).map_err(one)?;
+            let total = input.metadata().map(|meta| meta.len()).unwrap_or_default();
+            let meter = Meter::new(total, 0);
+            let input = meter.clone().measure(input);
+            run(context, file.clone(), receiving, meter, input, None).await
+        }
+        Source::Location(location) => {
+            let file = location.path.rsplit('/').next().unwrap_or_default().to_owned();
+            check_name(&file).map_err(one)?;
+            let mut stop = receiving.stop.clone();
+            let remote = tokio::select! {
+                remote = open_remote(context, location) => remote.map_err(one)?,
+                _ = stop.wait_for(|stop| *stop) => return Err(one(stopped())),
+            };
+            let backups = context.engine.backups().map_err(one)?;
+            let part = Part::open(&backups, &file, location, &remote).map_err(one)?;
+            if part.have > 0 {
+                context.note(format!(
+                    "going on after {} of {} bytes that are already here",
+                    part.have, remote.size
+                ));
+            }
+            let meter = Meter::new(remote.size, part.have);
+            let (sender, receiver) = mpsc::channel(IN_FLIGHT);
+            let have = part.have;
+            let input = part.input(receiver).map_err(one)?;
+            let input = meter.clone().measure(input);
+            let fetch = Fetch { remote, from: have, sender };
+            let staged = run(context, file.clone(), receiving, meter, input, Some(fetch)).await;
+            settle(&backups, &file, &staged).map_err(one)?;
+            if let Err(failures) = &staged
+                && keeps_part(failures)
+            {
+                context.note("what has arrived is kept; the same command goes on from there");
+            }
+            staged
+        }
+    }
+}
+
+fn open_backup(context: &Context, file: &str) -> Result<File, Failure> {
+    let backups = context.engine.backups()?;
+    found(backups.open_file(file))?.ok_or_else(|| {
+        Failure::new(Code::NotFound, format!("there is no backup '{file}' in /var/sf/backup"))
+            .hint("`show backups` lists those that are there")
+    })
+}
+
+async fn open_remote(context: &Context, location: &Location) -> Result<RemoteFile, Failure> {
+    let parts = context.engine.parts();
+    let trust = context.engine.trust();
+    let key = context.engine.device_key().await?;
+    let options = Options { max_size: parts.profile.limits.bytes, ..Options::default() };
+    context.note(format!("connecting to {}, port {}", location.host, location.port));
+    let connection = fetch::connect(location, &trust, &key, context, &options).await?;
+    connection.open(context).await
+}
+
+struct Fetch {
+    remote: RemoteFile,
+    from: u64,
+    sender: mpsc::Sender<Bytes>,
+}
+
+/// The one pass: a thread reads, hashes and stages while the network brings the rest.
+async fn run(
+    context: &Context,
+    file: String,
+    receiving: Receiving,
+    meter: Meter,
+    input: impl Read + Send + 'static,
+    fetch: Option<Fetch>,
+) -> Result<Staged, Vec<Failure>> {
+    let Receiving { facts, live, draft, listed, mut stop } = receiving;
+    let watcher = context.clone();
+    let halt = meter.halt.clone();
+    let staging = tokio::task::spawn_blocking(move || {
+        let parts = watcher.engine.parts();
+        let free = parts.store.folder().free().map_err(|error| vec![error.into()])?;
+        let here = Here {
+            facts: &facts,
+            profile: &parts.profile,
+            domains: &parts.domains,
+            live: live.totals(),
+            free,
+        };
+        let mut told = |milestone: Milestone| match milestone {
+            Milestone::Details(details) => watcher.show(|view| view.details = Some(*details)),
+            Milestone::Changes(changes) => {
+                watcher.show(|view| view.changes = changes);
+                listed.notify_one();
+            }
+        };
+        stage::stage(input, &file, &here, &live, draft, &mut told)
+    });
+    let fetching = async {
+        match fetch {
+            Some(Fetch { remote, from, sender }) => remote.read(from, sender).await,
+            None => Ok(Finished::Whole),
+        }
+    };
+    let fetching = async {
+        tokio::select! {
+            fetched = fetching => fetched,
+            _ = stop.wait_for(|stop| *stop) => {
+                halt.store(true, Ordering::Relaxed);
+                Err(stopped())
+            }
+        }
+    };
+    let shown = meter.show(context);
+    let (fetched, staged) = tokio::select! {
+        both = async { tokio::join!(fetching, staging) } => both,
+        never = shown => match never {},
+    };
+    let staged =
+        staged.unwrap_or_else(|_| Err(vec![Failure::new(Code::Internal, "the staging thread ended early")]));
+    meter.last(context);
+    match fetched {
+        Ok(Finished::Whole) => staged,
+        // The thread has stopped reading: its own reasons count.
+        Ok(Finished::Stopped) => staged,
+        Err(failure) => Err(vec![failure]),
+    }
+}
+
+fn stopped() -> Failure {
+    Failure::new(Code::Aborted, "receiving was ended").hint("nothing was changed")
+}
+
+/// Counts what is read, and stops it when asked to.
+#[derive(Clone)]
+struct Meter {
+    total: u64,
+    resumed: u64,
+    read: Arc<AtomicU64>,
+    halt: Arc<AtomicBool>,
+}
+
+impl Meter {
+    fn new(total: u64, resumed: u64) -> Self {
+        Self { total, resumed, read: Arc::default(), halt: Arc::default() }
+    }
+
+    fn measure<R: Read>(self, inner: R) -> Measured<R> {
+        Measured { inner, meter: self }
+    }
+
+    /// For ever: only the work ends it.
+    async fn show(&self, context: &Context) -> Infallible {
+        let mut last = (Instant::now(), self.read.load(Ordering::Relaxed));
+        let mut rate = 0;
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let (now, bytes) = (Instant::now(), self.read.load(Ordering::Relaxed));
+            let elapsed = now.duration_since(last.0).as_secs_f64();
+            if elapsed >= 1.0 || rate == 0 {
+                rate = ((bytes - last.1) as f64 / elapsed.max(0.001)) as u64;
+                last = (now, bytes);
+            }
+            self.put(context, rate);
+        }
+    }
+
+    fn last(&self, context: &Context) {
+        self.put(context, 0);
+    }
+
+    fn put(&self, context: &Context, rate: u64) {
+        let bytes = self.read.load(Ordering::Relaxed);
+        let progress = Progress { bytes, total: self.total, resumed: self.resumed, rate };
+        context.show(|view| view.progress = Some(progress));
+    }
+}
+
+struct Measured<R> {
+    inner: R,
+    meter: Meter,
+}
+
+impl<R: Read> Read for Measured<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.meter.halt.load(Ordering::Relaxed) {
+            return Err(io::Error::other(stopped()));
+        }
+        let read = self.inner.read(buf)?;
+        self.meter.read.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+/// Which remote file a `.part` is the beginning of.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Origin {
+    host: String,
+    port: u16,
+    user: String,
+    path: String,
+    size: u64,
+    modified: Option<i64>,
+}
+
+fn part_name(file: &str) -> String {
+    format!("{file}.part")
+}
+
+fn origin_name(file: &str) -> String {
+    format!(".{file}.part.toml")
+}
+
+/// A download that is not whole yet.
+struct Part {
+    folder: Folder,
+    name: String,
+    writer: Writer,
+    /// Bytes that an earlier fetch has brought.
+    have: u64,
+}
+
+impl Part {
+    /// Goes on with the part that is there, if it is the beginning of this very file.
+    fn open(folder: &Folder, file: &str, location: &Location, remote: &RemoteFile) -> Result<Self, Failure> {
+        let (name, record) = (part_name(file), origin_name(file));
+        let origin = Origin {
+            host: location.host.clone(),
+            port: location.port,
+            user: location.user.clone(),
+            path: location.path.clone(),
+            size: remote.size,
+            modified: remote.modified,
+        };
+        let known = found(folder.read(&record, 16 << 10))?
+            .and_then(|bytes| toml::from_str::<Origin>(&String::from_utf8_lossy(&bytes)).ok());
+        let length = found(folder.open_file(&name))?
+            .and_then(|file| file.metadata().ok())
+            .map(|meta| meta.len())
+            .filter(|length| *length <= remote.size);
+        let same = known.as_ref() == Some(&origin) && remote.resumable && remote.modified.is_some();
+        let have = length.filter(|_| same).unwrap_or(0);
+        let free = folder.free()?.0;
+        let need = (remote.size - have).saturating_add(SPARE);
+        if need > free {
+            return Err(Failure::new(
+                Code::NoSpace,
+                format!("free space in /var/sf/backup: {need} bytes are needed, {free} are free"),
+            )
+            .hint("remove old backups from /var/sf/backup"));
+        }
+        let writer = if have > 0 {
+            let writer = folder.open_to_write(&name)?;
+            writer
+                .file()
+                .seek(SeekFrom::Start(have))
+                .map_err(|e| Failure::io(format_args!("cannot continue {name}"), &e))?;
+            writer
+        } else {
+            folder.remove_if_there(&name)?;
+            let text = toml::to_string(&origin)
+                .map_err(|e| Failure::new(Code::Internal, format!("{record} cannot be written: {e}")))?;
+            folder.replace(&record, text.as_bytes(), 0o600)?;
+            folder.create(&name, 0o600)?
+        };
+        Ok(Self { folder: folder.clone(), name, writer, have })
+    }
+
+    /// From byte 0: what is here already, then what comes, which is written on the way.
+    fn input(self, receiver: mpsc::Receiver<Bytes>) -> Result<impl Read + Send + 'static, Failure> {
+        let here = self.folder.open_file(&self.name)?.take(self.have);
+        Ok(here.chain(Incoming { receiver, writer: self.writer, piece: Bytes::new() }))
+    }
+}
+
+/// What comes from the network, written to the part before anybody sees it.
+struct Incoming {
+    receiver: mpsc::Receiver<Bytes>,
+    writer: Writer,
+    piece: Bytes,
+}
+
+impl Read for Incoming {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.receiver.blocking_recv() {
+                None => return Ok(0),
+                Some(piece) => {
+                    self.writer.write_all(&piece).map_err(|error| {
+                        io::Error::other(Failure::io("cannot write to /var/sf/backup", &error))
+                    })?;
+                    self.piece = piece;
+                }
+            }
+        }
+        let length = buf.len().min(self.piece.len());
+        self.piece.copy_to_slice(&mut buf[..length]);
+        Ok(length)
+    }
+}
+
+/// A whole archive gets its name; one that broke off stays to be gone on with; anything else goes.
+fn settle(folder: &Folder, file: &str, staged: &Result<Staged, Vec<Failure>>) -> Result<(), Failure> {
+    let (part, record) = (part_name(file), origin_name(file));
+    match staged {
+        Ok(_) => {
+            folder.open_to_write(&part)?.sync()?;
+            folder.rename(&part, file)?;
+        }
+        Err(failures) if keeps_part(failures) => return Ok(()),
+        Err(_) => folder.remove_if_there(&part)?,
+    }
+    folder.remove_if_there(&record)?;
+    Ok(folder.sync("")?)
+}
+
+fn keeps_part(failures: &[Failure]) -> bool {
+    let broke_off = [Code::ConnectionLost, Code::Stalled, Code::Aborted, Code::Unanswered, Code::Declined];
+    failures.iter().all(|failure| broke_off.contains(&failure.code))
+}

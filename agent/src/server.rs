@@ -1,0 +1,200 @@
+//! The API: HTTP/JSON on a Unix socket. It parses and answers; the engine decides.
+
+mod error;
+mod peer;
+
+use std::convert::Infallible;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use futures_util::stream;
+use reinstate_api::{
+    AnswerRequest, BackupEntry, Created, Failure, HistoryEntry, PublicKey, Registration, RestoreRequest,
+    Started, Status, Texts, Version,
+};
+use serde::de::DeserializeOwned;
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+
+use crate::engine::Engine;
+
+pub use peer::Peer;
+
+use error::Refused;
+
+/// The largest request: 64 KiB.
+const MAX_BODY: usize = 64 << 10;
+
+/// An event is sent at least this often, so that a watcher knows that the agent lives.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// At most five events a second.
+const PACE: Duration = Duration::from_millis(200);
+
+/// Listens on the socket until the future that it returns is dropped.
+pub async fn serve(engine: Engine, socket: &Path) -> Result<(), Failure> {
+    let cannot = |e: std::io::Error| Failure::io(format_args!("cannot listen on {}", socket.display()), &e);
+    match std::fs::remove_file(socket) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(cannot(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(socket).map_err(cannot)?;
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o660)).map_err(cannot)?;
+    let service = router(engine).into_make_service_with_connect_info::<Peer>();
+    axum::serve(listener, service).await.map_err(cannot)
+}
+
+fn router(engine: Engine) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/events", get(events))
+        .route("/v1/restore", post(restore))
+        .route("/v1/rollback", post(rollback))
+        .route("/v1/factory", post(factory))
+        .route("/v1/answer", post(answer))
+        .route("/v1/abort", post(abort))
+        .route("/v1/history", get(history))
+        .route("/v1/backups", get(backups).post(create_backup))
+        .route("/v1/version", get(version))
+        .route("/v1/managers", get(managers))
+        .route("/v1/manager", delete(delete_manager))
+        .route("/v1/public-key", get(public_key))
+        .route("/v1/texts", get(texts))
+        .fallback(error::no_such_route)
+        .method_not_allowed_fallback(error::no_such_route)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(engine)
+}
+
+type Answered<T> = Result<Json<T>, Refused>;
+
+/// A request's body, with errors like every other.
+struct Parsed<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Parsed<T> {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
+        let bytes = Bytes::from_request(request, state).await.map_err(|e| error::bad_body(&e.body_text()))?;
+        serde_json::from_slice(&bytes).map(Parsed).map_err(|e| error::bad_body(&e.to_string()))
+    }
+}
+
+async fn status(State(engine): State<Engine>) -> Json<Status> {
+    Json(engine.status())
+}
+
+async fn restore(
+    State(engine): State<Engine>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Parsed(request): Parsed<RestoreRequest>,
+) -> Answered<Started> {
+    Ok(Json(Started { id: engine.restore(request, peer.name())? }))
+}
+
+async fn rollback(State(engine): State<Engine>, ConnectInfo(peer): ConnectInfo<Peer>) -> Answered<Started> {
+    Ok(Json(Started { id: engine.rollback(peer.name())? }))
+}
+
+async fn factory(State(engine): State<Engine>, ConnectInfo(peer): ConnectInfo<Peer>) -> Answered<Started> {
+    Ok(Json(Started { id: engine.factory(peer.name())? }))
+}
+
+async fn delete_manager(
+    State(engine): State<Engine>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+) -> Answered<Started> {
+    Ok(Json(Started { id: engine.delete_manager(peer.name())? }))
+}
+
+async fn answer(
+    State(engine): State<Engine>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Parsed(request): Parsed<AnswerRequest>,
+) -> Answered<serde_json::Value> {
+    tracing::info!(by = %peer.name(), question = request.question, "question answered");
+    engine.answer(request)?;
+    Ok(Json(serde_json::json!({})))
+}
+
+async fn abort(
+    State(engine): State<Engine>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+) -> Answered<serde_json::Value> {
+    tracing::info!(by = %peer.name(), "abort asked for");
+    engine.abort()?;
+    Ok(Json(serde_json::json!({})))
+}
+
+async fn history(State(engine): State<Engine>) -> Answered<Vec<HistoryEntry>> {
+    Ok(Json(engine.parts().state.read()?.history))
+}
+
+async fn backups(State(engine): State<Engine>) -> Answered<Vec<BackupEntry>> {
+    let listed = tokio::task::spawn_blocking(move || engine.list_backups()).await;
+    Ok(Json(listed.map_err(|_| error::ended_early())??))
+}
+
+async fn create_backup(State(engine): State<Engine>) -> Answered<Created> {
+    Ok(Json(engine.create_backup().await?))
+}
+
+async fn version(State(engine): State<Engine>) -> Answered<Version> {
+    let facts = engine.parts().platform.facts().await?;
+    Ok(Json(Version {
+        product: engine.parts().profile.product.clone(),
+        hostname: facts.device.hostname,
+        model: facts.hardware.model,
+        uuid: facts.device.uuid,
+        version: facts.software.version,
+        build: facts.software.build,
+        patch: facts.software.patch,
+        hotfixes: facts.software.hotfixes,
+        serial: facts.hardware.serial,
+        management: facts.device.management,
+        reinstate: env!("CARGO_PKG_VERSION").into(),
+    }))
+}
+
+async fn managers(State(engine): State<Engine>) -> Answered<Vec<Registration>> {
+    Ok(Json(engine.parts().platform.facts().await?.registration.into_iter().collect()))
+}
+
+async fn public_key(State(engine): State<Engine>) -> Answered<PublicKey> {
+    Ok(Json(PublicKey { line: engine.device_key().await?.public_line() }))
+}
+
+async fn texts(State(engine): State<Engine>) -> Json<Texts> {
+    let texts = &engine.parts().profile.texts;
+    Json(Texts { caution: texts.caution.clone(), post_restore: texts.post_restore.clone() })
+}
+
+/// One status a line: the first at once, then whenever something changes, and a heartbeat.
+async fn events(State(engine): State<Engine>) -> Response {
+    let mut changes = engine.watch();
+    changes.mark_changed();
+    let lines = stream::unfold((engine, changes), |(engine, mut changes)| async move {
+        match tokio::time::timeout(HEARTBEAT, changes.changed()).await {
+            Ok(Err(_)) => return None,
+            Ok(Ok(())) => tokio::time::sleep(PACE).await,
+            Err(_) => {}
+        }
+        let line = line(&engine.status(), &mut changes)?;
+        Some((Ok::<_, Infallible>(line), (engine, changes)))
+    });
+    ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}
+
+fn line(status: &Status, changes: &mut watch::Receiver<Status>) -> Option<Bytes> {
+    changes.mark_unchanged();
+    let mut text = serde_json::to_vec(status).ok()?;
+    text.push(b'\n');
+    Some(text.into())
+}
