@@ -96,7 +96,7 @@ impl Header {
     }
 
     /// A POSIX header of user and group 0. What does not fit its field is left out, because a pax
-    /// record then says it; [`Header::fits`] tells.
+    /// record then says it: see [`Header::needs_pax`].
     pub fn encode(&self, mtime: u64) -> [u8; BLOCK] {
         let mut block = [0; BLOCK];
         if let Some((prefix, name)) = self.split_name() {

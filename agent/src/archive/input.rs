@@ -1,6 +1,6 @@
 //! The archive's bytes: plain or gunzipped, counted, every error told as a failure.
 
-use std::io::{self, BufRead, BufReader, Chain, Cursor, ErrorKind, Read};
+use std::io::{self, BufReader, Chain, Cursor, ErrorKind, Read};
 
 use flate2::bufread::GzDecoder;
 use reinstate_api::Failure;
@@ -78,8 +78,9 @@ impl<'a> Input<'a> {
         let Source::Gzip(source) = &mut self.source else {
             return Ok(());
         };
-        match source.get_mut().get_mut().fill_buf() {
-            Ok([]) => Ok(()),
+        let mut rest = Vec::new();
+        match source.get_mut().get_mut().take(1).read_to_end(&mut rest) {
+            Ok(0) => Ok(()),
             Ok(_) => Err(invalid("the compressed archive goes on behind its end")),
             Err(error) => Err(failed(&error, "", self.at)),
         }

@@ -99,13 +99,8 @@ impl<'a> Members<'a> {
     fn bytes(&mut self, size: u64, what: &str) -> Result<Vec<u8>, Failure> {
         let mut bytes = vec![0; size as usize];
         self.input.exact(&mut bytes, what)?;
-        self.padding(size, what)?;
+        padding(&mut self.input, size, what)?;
         Ok(bytes)
-    }
-
-    /// Zeros up to the next block.
-    fn padding(&mut self, size: u64, what: &str) -> Result<(), Failure> {
-        padding(&mut self.input, size, what)
     }
 
     fn body(&mut self, header: &Header, most: u64, at: u64) -> Result<Vec<u8>, Failure> {
@@ -163,6 +158,7 @@ impl<'a> Members<'a> {
     }
 }
 
+/// Zeros up to the next block.
 fn padding(input: &mut Input<'_>, size: u64, what: &str) -> Result<(), Failure> {
     let mut block = [0; BLOCK];
     let pad = &mut block[..(size.next_multiple_of(BLOCK as u64) - size) as usize];

@@ -3,21 +3,20 @@
 //!
 //! ```text
 //! manifest.toml             first member; its last line is `# sha256 <digest of all bytes before>`
-//! SHA256SUMS                second member; `<digest>  <member>` a file, then `# members <digest>`
+//! SHA256SUMS                second member: `<digest>  <member>` a file, then a comment a member
 //! config/ha/…               the HA domain first: locks need its key early
 //! config/<domain>/<path>    mode, owner and group names in the headers
 //! ```
 //!
-//! `# members` covers what tar itself protects badly, kinds, modes, owners, names and link targets:
-//! it is the SHA-256 of one line a member, `<kind>⇥<mode>⇥<owner>⇥<group>⇥<target>⇥<member>⏎`, in the
-//! order of domains, then of paths, the mode as four octal digits, the target empty for what is no link.
-//! Programs that check sums skip both lines, because they begin with `#`.
+//! The comments say `# <kind>⇥<mode>⇥<owner>⇥<group>⇥<size or target>⇥<member>`, kind one of `file`,
+//! `folder` and `link`. So digests cover all of the archive, also what tar itself protects badly, and
+//! a reader knows every member before the first comes. Programs that check sums skip the comments.
 //!
 //! [`read`] is the boundary against untrusted archives: one pass, memory bounded by [`Limits`], and
 //! everything outside the narrow profile that [`write`] keeps to is refused. Beyond what the writer
 //! makes, it takes what `tar` makes of an unpacked archive: GNU headers and long names, times in pax
-//! records, members in any order, and the folders `config/` and `config/<domain>/`, whose modes mean
-//! nothing and which the receiver never sees.
+//! records, folders before what is in them but otherwise any order, and folders that are not listed
+//! but hold what is, `config/` among them, which mean nothing and which the receiver never sees.
 
 mod header;
 mod input;
@@ -36,7 +35,7 @@ pub use manifest::{DomainRecord, HaGroup, HaMember, Manifest};
 pub use names::{file_name, is_domain_name, role_in_name};
 pub use reader::{Receiver, read, read_manifest};
 pub use sums::Sums;
-pub use writer::write;
+pub use writer::{Open, write};
 
 use std::fmt::Display;
 
@@ -60,6 +59,14 @@ fn invalid(message: impl AsRef<str>) -> Failure {
 fn too_large(what: impl Display, has: u64, most: u64) -> Failure {
     Failure::new(Code::ArchiveTooLarge, format!("{what}: {has}, of at most {most}"))
         .hint("raise the agent's limit if the archive is to be trusted")
+}
+
+fn undeclared(name: &str, domain: &str) -> Failure {
+    invalid(format!(
+        "{} belongs to the domain {}, which {MANIFEST} does not declare",
+        shown(name),
+        shown(domain)
+    ))
 }
 
 /// A name from an archive, short enough for a message.

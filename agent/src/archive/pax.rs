@@ -114,7 +114,7 @@ mod tests {
             };
             assert_eq!(Records::parse(&records.to_bytes(), 0).unwrap(), records, "{length}");
         }
-        assert_eq!(record("path", "x"), "10 path=x\n");
+        assert_eq!(record("path", "x"), "9 path=x\n");
     }
 
     #[test]
@@ -127,22 +127,24 @@ mod tests {
     #[test]
     fn a_record_that_two_readers_could_take_differently_is_refused() {
         for bad in [
-            "10 path=x",
-            "010 path=x\n",
-            "+9 path=x\n",
-            "9 path=x\n",
-            "11 path=x\n",
-            "10 path=x\nz",
+            "9 path=x",
+            "011 path=x\n",
+            "+10 path=x\n",
+            "8 path=x\n",
+            "12 path=x\n",
+            "9 path=xz",
+            "9 path=x\nz",
             "0 path=x\n",
             "99999999999999999999 path=x\n",
             "7 path\n",
-            "10 path=x\n10 path=y\n",
-            "12 size=-1\n",
-            "12 size=+1\n",
-            "13 size=0x1\n",
-            "27 size=99999999999999999999\n",
-            "12 mtime=x\n",
-            "9 mtime=\n",
+            "9 path=x\n9 path=y\n",
+            "11 size=-1\n",
+            "11 size=+1\n",
+            "11 size=01\n",
+            "12 size=0x1\n",
+            "29 size=99999999999999999999\n",
+            "11 mtime=x\n",
+            "10 mtime=\n",
             "\n",
         ] {
             assert!(Records::parse(bad.as_bytes(), 0).is_err(), "{bad:?}");

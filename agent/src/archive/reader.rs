@@ -4,19 +4,19 @@ use reinstate_api::{Code, Failure};
 
 use super::input::Input;
 use super::members::{Kind, Member, Members};
-use super::names::{Place, place};
 use super::tree::Tree;
 use super::{Limits, MANIFEST, Manifest, SUMS, Sums, invalid, refused, shown, too_large};
-use crate::tree::{Digest, Entry, EntryKind, TreePath};
+use crate::tree::{Digest, Entry, EntryKind};
 
 /// Takes what the reader has found good, in the order of the archive. An error ends the reading.
 ///
 /// Nothing is good for good before [`read`] returns: the last byte can still show that the archive
-/// is not whole. Folders need not be told before what is in them, but never come after it.
+/// is not whole. A folder never comes after what is in it; one that only holds what its domain owns
+/// does not come at all.
 pub trait Receiver {
     fn manifest(&mut self, manifest: &Manifest) -> Result<(), Failure>;
 
-    /// Every file that will come, before the first does.
+    /// All that will come, before the first of it does.
     fn sums(&mut self, manifest: &Manifest, sums: &Sums) -> Result<(), Failure>;
 
     fn folder(&mut self, domain: &str, entry: &Entry) -> Result<(), Failure>;
@@ -25,7 +25,7 @@ pub trait Receiver {
     /// to judge.
     fn link(&mut self, domain: &str, entry: &Entry) -> Result<(), Failure>;
 
-    /// `entry` holds size and digest as announced. All of `content` must be taken; its digest is
+    /// `entry` holds size and digest as listed. All of `content` must be taken; its digest is
     /// compared right after this returns.
     fn file(&mut self, domain: &str, entry: &Entry, content: &mut dyn Read) -> Result<(), Failure>;
 }
@@ -43,40 +43,17 @@ pub fn read(input: impl Read, limits: &Limits, receiver: &mut dyn Receiver) -> R
     check_totals(&manifest, limits)?;
     receiver.manifest(&manifest)?;
     let sums = sums(&mut members, &manifest, limits)?;
-    let mut tree = Tree::new(&manifest, &sums, limits)?;
     receiver.sums(&manifest, &sums)?;
-    let mut root = false;
+    let mut tree = Tree::new(&manifest, &sums, limits);
     while let Some(member) = members.next()? {
-        let (domain, path) = match (place(&member.name)?, &member.kind) {
-            (Place::Path(domain, path), _) => (domain, path),
-            (Place::Root, Kind::Folder) if !root => {
-                root = true;
-                continue;
-            }
-            (Place::Domain(domain), Kind::Folder) => {
-                tree.add_root(domain)?;
-                continue;
-            }
-            (Place::Root | Place::Domain(_), _) => {
-                let why = "has no place; only one folder of that name is taken";
-                return Err(invalid(format!("member {} {why}", shown(&member.name))));
-            }
+        let Some((domain, entry)) = tree.take(&member)? else {
+            continue;
         };
-        let kind = match &member.kind {
-            Kind::Folder => EntryKind::Folder,
-            Kind::Link(target) => EntryKind::Link { target: target.clone() },
-            Kind::File => {
-                let sha256 = tree.expected(&member.name, domain, &path, member.size)?;
-                EntryKind::File { size: member.size, sha256, sealed: false }
-            }
-        };
-        let entry = entry(&member, path, kind);
-        tree.add(&member.name, domain, &entry)?;
         match entry.kind {
-            EntryKind::Folder => receiver.folder(domain, &entry)?,
-            EntryKind::Link { .. } => receiver.link(domain, &entry)?,
+            EntryKind::Folder => receiver.folder(domain, entry)?,
+            EntryKind::Link { .. } => receiver.link(domain, entry)?,
             EntryKind::File { sha256, .. } => {
-                file(&mut members, &member.name, domain, &entry, sha256, receiver)?
+                file(&mut members, &member.name, domain, entry, sha256, receiver)?;
             }
         }
     }
@@ -105,7 +82,7 @@ fn sums(members: &mut Members<'_>, manifest: &Manifest, limits: &Limits) -> Resu
     if has != manifest.sha256sums {
         return Err(mismatch(SUMS, has, &format!("{MANIFEST} says {}", manifest.sha256sums)));
     }
-    Sums::parse(&bytes)
+    Sums::parse(&bytes, manifest, limits)
 }
 
 fn named(members: &mut Members<'_>, which: &str, name: &str, most: u64) -> Result<Vec<u8>, Failure> {
@@ -128,10 +105,6 @@ fn check_totals(manifest: &Manifest, limits: &Limits) -> Result<(), Failure> {
         return Err(too_large("files of configuration", files, limits.files));
     }
     Ok(())
-}
-
-fn entry(member: &Member, path: TreePath, kind: EntryKind) -> Entry {
-    Entry { path, mode: member.mode, owner: member.owner.clone(), group: member.group.clone(), kind }
 }
 
 fn file(

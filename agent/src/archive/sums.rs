@@ -1,119 +1,300 @@
+//! `SHA256SUMS`: for `sha256sum` a list of digests, for the agent the list of all that will come.
+
 use std::collections::BTreeMap;
 
 use reinstate_api::Failure;
 
-use super::names::{Place, member_name, place};
-use super::{SUMS, invalid, shown};
-use crate::tree::{Digest, EntryKind, Index, TreePath};
+use super::names::{Place, is_link_target, is_owner_name, member_name, place};
+use super::{Limits, MANIFEST, Manifest, SUMS, invalid, shown, too_large};
+use crate::tree::{Digest, Entry, EntryKind, Index, TreePath};
 
-/// The digests of an archive's files, by domain and path, and the one of its members.
+/// Every member that an archive holds, by domain and path, as `SHA256SUMS` lists them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sums {
-    files: BTreeMap<String, BTreeMap<TreePath, Digest>>,
-    members: Digest,
+    index: Index,
 }
 
-/// Begins the last line: a comment to `sha256sum`.
-const MEMBERS: &str = "# members ";
-
 impl Sums {
+    /// The digest of a file; none of what is not listed or is no file.
     pub fn get(&self, domain: &str, path: &TreePath) -> Option<Digest> {
-        self.files.get(domain)?.get(path).copied()
+        match self.index.get(domain, path)?.kind {
+            EntryKind::File { sha256, .. } => Some(sha256),
+            EntryKind::Folder | EntryKind::Link { .. } => None,
+        }
     }
 
-    /// In the order of domains, then of paths.
+    /// Files and their digests, in the order of domains, then of paths.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &TreePath, Digest)> {
-        self.files.iter().flat_map(|(domain, files)| {
-            files.iter().map(move |(path, digest)| (domain.as_str(), path, *digest))
-        })
+        self.index
+            .iter()
+            .filter_map(|(domain, entry)| match entry.kind {
+                EntryKind::File { sha256, .. } => Some((domain, &entry.path, sha256)),
+                EntryKind::Folder | EntryKind::Link { .. } => None,
+            })
     }
 
-    /// Number of files listed of a domain.
-    pub fn count(&self, domain: &str) -> u64 {
-        self.files.get(domain).map_or(0, |files| files.len() as u64)
+    /// All that will come: the tree that a reading without an error ends with.
+    pub fn index(&self) -> &Index {
+        &self.index
     }
 
-    /// Domains of which files are listed.
-    pub fn domains(&self) -> impl Iterator<Item = &str> {
-        self.files.keys().map(String::as_str)
-    }
-
-    /// Of the listing of all members; see the module's description.
-    pub(super) fn members(&self) -> Digest {
-        self.members
-    }
-
-    pub(super) fn of(index: &Index, members: Digest) -> Self {
-        let mut files: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
+    /// The digests, then a comment a member:
+    /// `# <kind>⇥<mode>⇥<owner>⇥<group>⇥<size or target>⇥<member>`.
+    pub(super) fn write(index: &Index) -> Vec<u8> {
+        let mut digests = String::new();
+        let mut members = String::new();
         for (domain, entry) in index.iter() {
-            if let EntryKind::File { sha256, .. } = entry.kind {
-                files.entry(domain.to_owned()).or_default().insert(entry.path.clone(), sha256);
-            }
+            let name = member_name(domain, &entry.path);
+            let (kind, detail) = match &entry.kind {
+                EntryKind::File { size, sha256, .. } => {
+                    digests.push_str(&format!("{sha256}  {name}\n"));
+                    ("file", size.to_string())
+                }
+                EntryKind::Folder => ("folder", String::new()),
+                EntryKind::Link { target } => ("link", target.clone()),
+            };
+            let Entry {
+                mode, owner, group, ..
+            } = entry;
+            members.push_str(&format!(
+                "# {kind}\t{mode:04o}\t{owner}\t{group}\t{detail}\t{name}\n"
+            ));
         }
-        Self { files, members }
+        digests.push_str(&members);
+        digests.into_bytes()
     }
 
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut text = String::new();
-        for (domain, path, digest) in self.iter() {
-            text.push_str(&format!("{digest}  {}\n", member_name(domain, path)));
+    /// Reads lines as [`Sums::write`] makes them, so that names which `sha256sum` would escape are
+    /// refused, and holds them against the manifest and the limits.
+    pub(super) fn parse(
+        bytes: &[u8],
+        manifest: &Manifest,
+        limits: &Limits,
+    ) -> Result<Self, Failure> {
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            invalid(format!(
+                "{SUMS} is not UTF-8 at byte {}",
+                error.valid_up_to()
+            ))
+        })?;
+        if !text.is_empty() && !text.ends_with('\n') {
+            return Err(invalid(format!("{SUMS} ends in the middle of a line")));
         }
-        text.push_str(&format!("{MEMBERS}{}\n", self.members));
-        text.into_bytes()
-    }
-
-    /// Reads lines as `sha256sum` writes them; those with an escaped name are refused, as are the
-    /// names that would need it.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Failure> {
-        let text = std::str::from_utf8(bytes)
-            .map_err(|error| invalid(format!("{SUMS} is not UTF-8 at byte {}", error.valid_up_to())))?;
-        let body = text.strip_suffix('\n').unwrap_or(text);
-        let start = body.rfind('\n').map_or(0, |at| at + 1);
-        let members = body[start..].strip_prefix(MEMBERS).and_then(|digest| digest.parse().ok());
-        let (Some(members), true) = (members, text.ends_with('\n')) else {
-            return Err(invalid(format!("the last line of {SUMS} is not '{MEMBERS}<digest>'")));
-        };
-        let mut files: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
-        for (number, line) in text[..start].split_terminator('\n').enumerate() {
-            let at = number + 1;
-            let wrong = || invalid(format!("{SUMS}, line {at}: {} is not '<digest>  <member>'", shown(line)));
-            let (digest, name) = line.split_once("  ").ok_or_else(wrong)?;
-            let digest: Digest = digest.parse().map_err(|_| wrong())?;
-            let Place::Path(domain, path) = place(name)? else {
-                return Err(wrong());
-            };
-            let domain = match files.get_mut(domain) {
-                Some(files) => files,
-                None => files.entry(domain.to_owned()).or_default(),
-            };
-            if domain.insert(path, digest).is_some() {
-                return Err(invalid(format!("{SUMS}, line {at}: lists {} a second time", shown(name))));
+        let mut digests = BTreeMap::new();
+        let mut index = Index::default();
+        let mut members = 0;
+        for (number, line) in text.split_terminator('\n').enumerate() {
+            let at = format!("{SUMS}, line {}", number + 1);
+            if let Some(member) = line.strip_prefix("# ") {
+                members += 1;
+                if members > limits.files {
+                    return Err(too_large(
+                        format_args!("members in {at}"),
+                        members,
+                        limits.files,
+                    ));
+                }
+                add_member(&mut index, member, &mut digests, manifest, limits, &at)?;
+            } else {
+                let (digest, name) = digest_line(line).ok_or_else(|| {
+                    invalid(format!("{at}: {} is not '<digest>  <member>'", shown(line)))
+                })?;
+                if digests.insert(name, digest).is_some() {
+                    return Err(twice(&at, name));
+                }
             }
         }
-        Ok(Self { files, members })
+        if let Some(name) = digests.keys().next() {
+            return Err(invalid(format!(
+                "{SUMS} has a digest of {}, but no such file",
+                shown(name)
+            )));
+        }
+        check_folders(&index)?;
+        check_totals(&index, manifest)?;
+        Ok(Self { index })
     }
+}
+
+fn digest_line(line: &str) -> Option<(Digest, &str)> {
+    let (digest, name) = line.split_once("  ")?;
+    Some((digest.parse().ok()?, name))
+}
+
+fn add_member<'t>(
+    index: &mut Index,
+    line: &'t str,
+    digests: &mut BTreeMap<&'t str, Digest>,
+    manifest: &Manifest,
+    limits: &Limits,
+    at: &str,
+) -> Result<(), Failure> {
+    let wrong = || invalid(format!("{at}: {} describes no member", shown(line)));
+    let mut fields = line.split('\t');
+    let mut field = || fields.next().ok_or_else(wrong);
+    let (kind, mode, owner, group, detail, name) =
+        (field()?, field()?, field()?, field()?, field()?, field()?);
+    let Place::Path(domain, path) = place(name)? else {
+        return Err(wrong());
+    };
+    let kind = match kind {
+        "file" => {
+            let size = detail
+                .parse()
+                .ok()
+                .filter(|size: &u64| size.to_string() == detail)
+                .ok_or_else(wrong)?;
+            let no_digest = || invalid(format!("{at}: there is no digest of {}", shown(name)));
+            EntryKind::File {
+                size,
+                sha256: digests.remove(name).ok_or_else(no_digest)?,
+                sealed: false,
+            }
+        }
+        "folder" if detail.is_empty() => EntryKind::Folder,
+        "link" if mode == "0777" && is_link_target(detail) => EntryKind::Link {
+            target: detail.to_owned(),
+        },
+        _ => return Err(wrong()),
+    };
+    let mode = match mode.as_bytes() {
+        [b'0', b'0'..=b'7', b'0'..=b'7', b'0'..=b'7'] => {
+            u32::from_str_radix(mode, 8).map_err(|_| wrong())?
+        }
+        _ => return Err(wrong()),
+    };
+    if !is_owner_name(owner) || !is_owner_name(group) || fields.next().is_some() {
+        return Err(wrong());
+    }
+    let depth = path.as_str().split('/').count();
+    if depth > limits.depth {
+        return Err(too_large(
+            format_args!("levels of {}", shown(name)),
+            depth as u64,
+            limits.depth as u64,
+        ));
+    }
+    if manifest.domain(domain).is_none() {
+        return Err(super::undeclared(name, domain));
+    }
+    if index.get(domain, &path).is_some() {
+        return Err(twice(at, name));
+    }
+    index.insert(
+        domain,
+        Entry {
+            path,
+            mode,
+            owner: owner.to_owned(),
+            group: group.to_owned(),
+            kind,
+        },
+    );
+    Ok(())
+}
+
+fn twice(at: &str, name: &str) -> Failure {
+    invalid(format!("{at} lists {} a second time", shown(name)))
+}
+
+/// Whatever is listed above a member is a folder.
+fn check_folders(index: &Index) -> Result<(), Failure> {
+    for (domain, entry) in index.iter() {
+        let mut above = entry.path.parent();
+        while let Some(path) = above {
+            if index
+                .get(domain, &path)
+                .is_some_and(|entry| !entry.is_folder())
+            {
+                let (name, above) = (member_name(domain, &entry.path), member_name(domain, &path));
+                let why = format!("below {}, which is no folder", shown(above));
+                return Err(invalid(format!("{SUMS} lists {} {why}", shown(name))));
+            }
+            above = path.parent();
+        }
+    }
+    Ok(())
+}
+
+fn check_totals(index: &Index, manifest: &Manifest) -> Result<(), Failure> {
+    for record in &manifest.domains {
+        let files = index.domain(&record.name).filter(|entry| entry.is_file());
+        // As u128, because the sizes are whatever the list says.
+        let (count, bytes) = files.fold((0, 0), |(count, bytes): (u64, u128), entry| {
+            (count + 1, bytes + u128::from(entry.size()))
+        });
+        if (count, bytes) != (record.files, record.bytes.into()) {
+            return Err(invalid(format!(
+                "{SUMS} lists {count} files of {bytes} bytes of the domain '{}', {MANIFEST} says {} of {}",
+                record.name, record.files, record.bytes
+            )));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn text(lines: &[&str]) -> String {
-        let digest = Digest::of(b"");
-        let mut text: String =
-            lines.iter().map(|line| line.replace('D', &digest.to_string()) + "\n").collect();
-        text.push_str(&format!("{MEMBERS}{digest}\n"));
-        text
+    const MANIFEST: &str = r#"
+        format = 1
+        created = "2025-03-04T05:06:07Z"
+        sha256sums = "0000000000000000000000000000000000000000000000000000000000000000"
+        hardware = { model = "FW-1", network_modules = 0 }
+        device = { uuid = "u", hostname = "fw-a" }
+        software = { version = "1", build = "1" }
+        domains = [
+            { name = "a", version = 1, files = 2, bytes = 5 },
+            { name = "a-b", version = 1, files = 0, bytes = 0 },
+        ]
+    "#;
+
+    /// Two good files, and `lines` in which `D` at the start stands for a digest, `\t` for a tab.
+    fn parse(lines: &[&str]) -> Result<Sums, Failure> {
+        let good = [
+            "D  config/a/etc/x  y",
+            "D  config/a/ z",
+            "# file\t0644\troot\troot\t5\tconfig/a/etc/x  y",
+            "# file\t0644\troot\troot\t0\tconfig/a/ z",
+        ];
+        let digest = Digest::of(b"").to_string();
+        let text: String = good
+            .iter()
+            .chain(lines)
+            .map(|line| line.replace('D', &digest) + "\n")
+            .collect();
+        let limits = Limits {
+            files: 5,
+            depth: 4,
+            ..Limits::default()
+        };
+        Sums::parse(text.as_bytes(), &toml::from_str(MANIFEST).unwrap(), &limits)
+    }
+
+    fn refused(lines: &[&str]) -> String {
+        parse(lines).expect_err(&format!("{lines:?}")).message
     }
 
     #[test]
     fn the_list_is_read_as_it_was_written() {
-        let text = text(&["D  config/a-b/y", "D  config/a/etc/x  y", "D  config/a/ z"]);
-        let sums = Sums::parse(text.as_bytes()).unwrap();
-        let path = "etc/x  y".parse().unwrap();
-        assert_eq!(sums.get("a", &path), Some(Digest::of(b"")));
-        assert_eq!((sums.count("a"), sums.count("a-b"), sums.count("b")), (2, 1, 0));
-        assert_eq!(Sums::parse(&sums.to_bytes()).unwrap(), sums);
+        let sums = parse(&[
+            "# folder\t0750\troot\tadm\t\tconfig/a-b/etc",
+            "# link\t0777\troot\troot\t../x y\tconfig/a/etc/link",
+        ])
+        .unwrap();
+        assert_eq!(
+            sums.get("a", &"etc/x  y".parse().unwrap()),
+            Some(Digest::of(b""))
+        );
+        assert_eq!(sums.get("a", &"etc/link".parse().unwrap()), None);
+        assert_eq!(sums.iter().count(), 2);
+        let again = Sums::parse(
+            &Sums::write(sums.index()),
+            &toml::from_str(MANIFEST).unwrap(),
+            &Limits::default(),
+        );
+        assert_eq!(again.unwrap(), sums);
     }
 
     #[test]
@@ -123,32 +304,91 @@ mod tests {
             "D *config/a/x",
             "D config/a/x",
             " D  config/a/x",
-            "D  config/a/x\r",
-            "D  config/a",
-            "D  config/a/",
-            "D  config/a/../b",
-            "D  /config/a/b",
-            "D  config/A/b",
-            "D  manifest.toml",
-            "# comment",
+            "#comment",
             "",
             "SHA256 (config/a/x) = D",
+            "Z  config/a/x",
         ] {
-            assert!(Sums::parse(text(&[bad]).as_bytes()).is_err(), "{bad:?}");
+            assert!(
+                refused(&[bad]).contains("is not '<digest>  <member>'"),
+                "{bad:?}"
+            );
         }
     }
 
     #[test]
-    fn a_file_listed_twice_is_refused() {
-        let failure = Sums::parse(text(&["D  config/a/x", "D  config/a/x"]).as_bytes()).unwrap_err();
-        assert!(failure.message.contains("line 2") && failure.message.contains("config/a/x"), "{failure}");
+    fn a_comment_that_describes_no_member_is_refused() {
+        for bad in [
+            "# folder\t0750\troot\troot\t\tconfig/a",
+            "# folder\t0750\troot\troot\t\tconfig",
+            "# folder\t0750\troot\troot\t1\tconfig/a/b",
+            "# folder\t0750\troot\troot\tconfig/a/b",
+            "# folder\t0750\troot\troot\t\tconfig/a/b\t",
+            "# folder\t4750\troot\troot\t\tconfig/a/b",
+            "# folder\t0790\troot\troot\t\tconfig/a/b",
+            "# folder\t750\troot\troot\t\tconfig/a/b",
+            "# folder\t0750\tRoot\troot\t\tconfig/a/b",
+            "# folder\t0750\troot\t\t\tconfig/a/b",
+            "# device\t0750\troot\troot\t\tconfig/a/b",
+            "# link\t0755\troot\troot\tx\tconfig/a/b",
+            "# link\t0777\troot\troot\t\tconfig/a/b",
+            "# file\t0644\troot\troot\t+1\tconfig/a/b",
+            "# file\t0644\troot\troot\t01\tconfig/a/b",
+            "# file\t0644\troot\troot\t18446744073709551616\tconfig/a/b",
+            "# members",
+        ] {
+            assert!(refused(&[bad]).contains("describes no member"), "{bad:?}");
+        }
     }
 
     #[test]
-    fn a_list_without_its_last_line_is_refused() {
-        let whole = text(&["D  config/a/x"]);
-        for end in 0..whole.len() {
-            assert!(Sums::parse(&whole.as_bytes()[..end]).is_err(), "{end}");
+    fn a_list_that_contradicts_itself_or_the_manifest_is_refused() {
+        let folder = "# folder\t0750\troot\troot\t\tconfig/a/b";
+        let digest = "D  config/a/c";
+        for (lines, says) in [
+            (&[folder, folder][..], "a second time"),
+            (&[digest, digest], "a second time"),
+            (&[digest], "no such file"),
+            (&["# file\t0644\troot\troot\t5\tconfig/a/c"], "no digest"),
+            (
+                &["# folder\t0750\troot\troot\t\tconfig/a/ z/b"],
+                "below 'config/a/ z', which is no folder",
+            ),
+            (
+                &["# folder\t0750\troot\troot\t\tconfig/b/c"],
+                "does not declare",
+            ),
+            (
+                &["# folder\t0750\troot\troot\t\tconfig/a/../c"],
+                "holds the part '..'",
+            ),
+            (&["# folder\t0750\troot\troot\t\t/etc"], "outside config/"),
+            (
+                &["# folder\t0750\troot\troot\t\tconfig/a/1/2/3/4/5"],
+                "5, of at most 4",
+            ),
+            (
+                &[digest, "# file\t0644\troot\troot\t1\tconfig/a/c"],
+                "3 files of 6 bytes",
+            ),
+            (
+                &[
+                    digest,
+                    "# file\t0644\troot\troot\t18446744073709551615\tconfig/a/c",
+                ],
+                "18446744073709551620 bytes",
+            ),
+        ] {
+            assert!(
+                refused(lines).contains(says),
+                "{lines:?}: {}",
+                refused(lines)
+            );
         }
+        let many: Vec<_> = (0..4)
+            .map(|n| format!("# folder\t0750\troot\troot\t\tconfig/a/{n}"))
+            .collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        assert!(refused(&many).contains("6, of at most 5"));
     }
 }

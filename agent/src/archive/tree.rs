@@ -1,193 +1,175 @@
-//! What has come so far, held against the manifest and the list of digests.
+//! What has come so far of what is listed.
 
-use std::collections::BTreeMap;
-use std::ops::Bound::{Excluded, Unbounded};
+use std::collections::{BTreeMap, BTreeSet};
 
-use reinstate_api::{Code, Failure};
-use sha2::{Digest as _, Sha256};
+use reinstate_api::Failure;
 
-use super::manifest::Manifest;
-use super::names::member_name;
-use super::sums::Sums;
-use super::{Limits, MANIFEST, SUMS, invalid, refused, shown, too_large};
-use crate::tree::{Digest, Entry, EntryKind, Index, TreePath};
+use super::members::{Kind, Member};
+use super::names::{Place, member_name, place};
+use super::{Limits, Manifest, SUMS, Sums, invalid, shown, too_large, undeclared};
+use crate::tree::{Digest, Entry, EntryKind, TreePath};
 
 pub(super) struct Tree<'a> {
     manifest: &'a Manifest,
     sums: &'a Sums,
     limits: &'a Limits,
-    domains: BTreeMap<&'a str, Domain>,
-    members: u64,
-}
-
-#[derive(Default)]
-struct Domain {
-    /// Its own folder came as a member.
-    root: bool,
-    files: u64,
-    bytes: u64,
-    entries: BTreeMap<TreePath, Seen>,
-}
-
-struct Seen {
-    folder: bool,
-    /// The line in the listing, up to the member's name.
-    line: Box<str>,
+    /// Digests of the names of everything that came: names can be long, and these are not.
+    seen: BTreeSet<Digest>,
 }
 
 impl<'a> Tree<'a> {
-    /// Refuses what manifest and list alone already show to be wrong.
-    pub fn new(manifest: &'a Manifest, sums: &'a Sums, limits: &'a Limits) -> Result<Self, Failure> {
-        if let Some(domain) = sums.domains().find(|name| manifest.domain(name).is_none()) {
-            return Err(undeclared(SUMS, domain));
+    pub fn new(manifest: &'a Manifest, sums: &'a Sums, limits: &'a Limits) -> Self {
+        Self {
+            manifest,
+            sums,
+            limits,
+            seen: BTreeSet::new(),
         }
-        for record in &manifest.domains {
-            let listed = sums.count(&record.name);
-            if listed != record.files {
-                return Err(invalid(format!(
-                    "{SUMS} lists {listed} files of the domain '{}', {MANIFEST} says {}",
-                    record.name, record.files
-                )));
+    }
+
+    /// The listed entry that a member is, with its domain; none for a folder that is not listed but
+    /// holds what is, which `tar` adds when it packs an unpacked archive again.
+    pub fn take(&mut self, member: &Member) -> Result<Option<(&'a str, &'a Entry)>, Failure> {
+        let name = &member.name;
+        let folder = matches!(member.kind, Kind::Folder);
+        let listed = match place(name)? {
+            Place::Path(domain, path) => {
+                let entries = self.sums.index().domains.get_key_value(domain);
+                match entries.and_then(|(domain, entries)| Some((domain, entries.get(&path)?))) {
+                    Some((domain, entry)) => Some((domain.as_str(), entry)),
+                    None if folder && entries.is_some_and(|(_, entries)| holds(entries, &path)) => {
+                        None
+                    }
+                    None => {
+                        return Err(invalid(format!(
+                            "member {} is not listed in {SUMS}",
+                            shown(name)
+                        )));
+                    }
+                }
             }
-        }
-        let domains = manifest.domains.iter().map(|record| (record.name.as_str(), Domain::default()));
-        Ok(Self { manifest, sums, limits, domains: domains.collect(), members: 0 })
-    }
-
-    /// A domain's own folder.
-    pub fn add_root(&mut self, name: &str) -> Result<(), Failure> {
-        let domain = self.domains.get_mut(name).ok_or_else(|| undeclared("the archive", name))?;
-        match std::mem::replace(&mut domain.root, true) {
-            true => Err(twice(&format!("config/{name}"))),
-            false => Ok(()),
-        }
-    }
-
-    /// The digest that a file of `size` bytes is to have; its member name is for messages.
-    pub fn expected(&self, name: &str, domain: &str, path: &TreePath, size: u64) -> Result<Digest, Failure> {
-        let record = self.manifest.domain(domain).ok_or_else(|| undeclared("the archive", domain))?;
-        let had = self.domains.get(domain).map_or(0, |domain| domain.bytes);
-        if size > record.bytes - had.min(record.bytes) {
+            Place::Domain(domain) if self.manifest.domain(domain).is_none() => {
+                return Err(undeclared(name, domain));
+            }
+            Place::Root | Place::Domain(_) if folder => None,
+            Place::Root | Place::Domain(_) => {
+                return Err(invalid(format!("member {} is not a folder", shown(name))));
+            }
+        };
+        if !self.seen.insert(Digest::of(name.as_bytes())) {
             return Err(invalid(format!(
-                "member {} has {size} bytes, which makes {} of the domain '{domain}'; {MANIFEST} says {}",
-                shown(name),
-                u128::from(had) + u128::from(size),
-                record.bytes
+                "member {} comes a second time",
+                shown(name)
             )));
         }
-        self.sums
-            .get(domain, path)
-            .ok_or_else(|| invalid(format!("member {} is not listed in {SUMS}", shown(name))))
-    }
-
-    /// Takes note of an entry, unless one before it rules it out.
-    pub fn add(&mut self, name: &str, domain: &str, entry: &Entry) -> Result<(), Failure> {
-        let path = &entry.path;
-        let depth = path.as_str().split('/').count();
-        if depth > self.limits.depth {
+        let members = self.seen.len() as u64;
+        if members > self.limits.files {
             return Err(too_large(
-                format_args!("levels of member {}", shown(name)),
-                depth as u64,
-                self.limits.depth as u64,
+                "members of the archive",
+                members,
+                self.limits.files,
             ));
         }
-        self.members += 1;
-        if self.members > self.limits.files {
-            return Err(too_large("members of the archive", self.members, self.limits.files));
+        if let Some((domain, entry)) = listed {
+            compare(member, entry)?;
+            self.check_above(domain, entry)?;
         }
-        let domain = self.domains.get_mut(domain).ok_or_else(|| undeclared("the archive", domain))?;
-        if domain.entries.contains_key(path) {
-            return Err(twice(name));
-        }
-        let mut above = path.parent();
-        while let Some(folder) = above {
-            if domain.entries.get(&folder).is_some_and(|seen| !seen.folder) {
-                return Err(invalid(format!("member {} is below {folder}, which is no folder", shown(name))));
-            }
-            above = folder.parent();
-        }
-        // What is in `a` need not come next to it: `a`, `a-b`, `a/c`.
-        let after = domain.entries.range::<TreePath, _>((Excluded(path), Unbounded));
-        let mut after = after.take_while(|(other, _)| other.as_str().starts_with(path.as_str()));
-        if let Some((other, _)) = after.find(|(other, _)| other.is_below(path)) {
-            return Err(invalid(format!("member {} comes after {other}, which is in it", shown(name))));
-        }
-        if entry.is_file() {
-            domain.files += 1;
-            domain.bytes += entry.size();
-        }
-        let seen = Seen { folder: entry.is_folder(), line: line(entry).into() };
-        domain.entries.insert(path.clone(), seen);
-        Ok(())
+        Ok(listed)
     }
 
-    /// Everything that was promised has come.
-    pub fn finish(self) -> Result<(), Failure> {
-        let missing = self.sums.iter().find(|(domain, path, _)| {
-            self.domains.get(domain).is_none_or(|domain| !domain.entries.contains_key(*path))
-        });
-        if let Some((domain, path, _)) = missing {
-            let name = member_name(domain, path);
-            return Err(invalid(format!("{} is listed in {SUMS}, but not in the archive", shown(name))));
-        }
-        for record in &self.manifest.domains {
-            let domain = self.domains.get(record.name.as_str());
-            let (files, bytes) = domain.map_or((0, 0), |domain| (domain.files, domain.bytes));
-            if (files, bytes) != (record.files, record.bytes) {
+    /// A folder comes before what is in it.
+    fn check_above(&self, domain: &str, entry: &Entry) -> Result<(), Failure> {
+        let mut above = entry.path.parent();
+        while let Some(path) = above {
+            let name = member_name(domain, &path);
+            if self.sums.index().get(domain, &path).is_some() && !self.seen(&name) {
+                let member = member_name(domain, &entry.path);
                 return Err(invalid(format!(
-                    "the domain '{}' has {files} files of {bytes} bytes, {MANIFEST} says {} of {}",
-                    record.name, record.files, record.bytes
+                    "member {} comes before its folder {}",
+                    shown(member),
+                    shown(name)
                 )));
             }
-        }
-        let entries = self.domains.iter().flat_map(|(domain, seen)| {
-            seen.entries.iter().map(move |(path, seen)| (*domain, path, seen.line.as_ref()))
-        });
-        let (has, says) = (listing(entries), self.sums.members());
-        if has != says {
-            return Err(refused(
-                Code::DigestMismatch,
-                format!(
-                    "modes, owners, names and links of all members have SHA-256 {has}, {SUMS} says {says}"
-                ),
-            ));
+            above = path.parent();
         }
         Ok(())
     }
-}
 
-/// The digest of an index's listing, for the writer.
-pub(super) fn members_digest(index: &Index) -> Digest {
-    let lines = index.domains.iter().flat_map(|(domain, entries)| {
-        entries.values().map(move |entry| (domain.as_str(), &entry.path, line(entry)))
-    });
-    listing(lines)
-}
-
-fn listing<'i, L: AsRef<str>>(lines: impl Iterator<Item = (&'i str, &'i TreePath, L)>) -> Digest {
-    let mut hash = Sha256::new();
-    for (domain, path, line) in lines {
-        hash.update(line.as_ref());
-        hash.update(member_name(domain, path));
-        hash.update(b"\n");
+    /// Everything that was listed has come.
+    pub fn finish(self) -> Result<(), Failure> {
+        let mut names = self
+            .sums
+            .index()
+            .iter()
+            .map(|(domain, entry)| member_name(domain, &entry.path));
+        match names.find(|name| !self.seen(name)) {
+            None => Ok(()),
+            Some(name) => Err(invalid(format!(
+                "{} is listed in {SUMS}, but not in the archive",
+                shown(name)
+            ))),
+        }
     }
-    Digest::finish(hash)
+
+    fn seen(&self, name: &str) -> bool {
+        self.seen.contains(&Digest::of(name.as_bytes()))
+    }
 }
 
-/// No control characters get into any of the fields, so that tabs divide them.
-fn line(entry: &Entry) -> String {
-    let (kind, target) = match &entry.kind {
+/// Whether anything listed is in a folder.
+fn holds(entries: &BTreeMap<TreePath, Entry>, folder: &TreePath) -> bool {
+    // Names like `a-b` sort between `a` and `a/c`.
+    let after = entries.range(folder..).map(|(path, _)| path);
+    after
+        .take_while(|path| path.as_str().starts_with(folder.as_str()))
+        .any(|path| path.is_below(folder))
+}
+
+/// A header says of its member what the list says.
+fn compare(member: &Member, entry: &Entry) -> Result<(), Failure> {
+    let differs = |what: &str, has: &str, listed: &str| {
+        Err(invalid(format!(
+            "member {} {what} {has}, {SUMS} lists {listed}",
+            shown(&member.name)
+        )))
+    };
+    let (has, target) = match &member.kind {
+        Kind::File => ("file", ""),
+        Kind::Folder => ("folder", ""),
+        Kind::Link(target) => ("link", target.as_str()),
+    };
+    let (listed, listed_target) = match &entry.kind {
         EntryKind::File { .. } => ("file", ""),
         EntryKind::Folder => ("folder", ""),
         EntryKind::Link { target } => ("link", target.as_str()),
     };
-    format!("{kind}\t{:04o}\t{}\t{}\t{target}\t", entry.mode, entry.owner, entry.group)
-}
-
-fn twice(name: &str) -> Failure {
-    invalid(format!("member {} comes a second time", shown(name)))
-}
-
-fn undeclared(what: &str, domain: &str) -> Failure {
-    invalid(format!("{what} holds the domain {}, which {MANIFEST} does not declare", shown(domain)))
+    if has != listed {
+        return differs("is a", has, &format!("a {listed}"));
+    }
+    if target != listed_target {
+        return differs("points to", &shown(target), &shown(listed_target));
+    }
+    if member.size != entry.size() {
+        return differs(
+            "has the size",
+            &member.size.to_string(),
+            &entry.size().to_string(),
+        );
+    }
+    if member.mode != entry.mode {
+        return differs(
+            "has the mode",
+            &format!("{:o}", member.mode),
+            &format!("{:o}", entry.mode),
+        );
+    }
+    if member.owner != entry.owner || member.group != entry.group {
+        let (has, listed) = ((&member.owner, &member.group), (&entry.owner, &entry.group));
+        return differs(
+            "belongs to",
+            &format!("{}:{}", has.0, has.1),
+            &format!("{}:{}", listed.0, listed.1),
+        );
+    }
+    Ok(())
 }

@@ -7,17 +7,19 @@ use super::header::{BLOCK, Header};
 use super::input;
 use super::names::{is_domain_name, is_link_target, is_owner_name, member_name};
 use super::pax::Records;
-use super::tree::members_digest;
 use super::{BUFFER, MANIFEST, Manifest, SUMS, Sums, shown};
 use crate::tree::{Digest, Entry, EntryKind, Index};
 
 /// The domain that comes first: locks need its key early.
 const FIRST: &str = "ha";
 
+/// Opens the clear content of a domain's file.
+pub type Open<'o> = dyn FnMut(&str, &Entry) -> Result<Box<dyn Read>, Failure> + 'o;
+
 /// Writes an archive of `index`; equal input makes equal bytes. Format, digest of sums, and counts of
 /// the manifest's domains are filled in here, and the manifest is returned as written.
 ///
-/// `open` gives a file's clear content, whose size and digest are the entry's.
+/// `open` gives a content of the entry's size and digest.
 ///
 /// # Errors
 ///
@@ -28,9 +30,12 @@ pub fn write(
     out: impl Write,
     manifest: Manifest,
     index: &Index,
-    open: &mut dyn FnMut(&str, &Entry) -> Result<Box<dyn Read>, Failure>,
+    open: &mut Open<'_>,
 ) -> Result<Manifest, Failure> {
-    let sums = Sums::of(index, members_digest(index)).to_bytes();
+    index
+        .iter()
+        .try_for_each(|(domain, entry)| check(&member_name(domain, &entry.path), entry))?;
+    let sums = Sums::write(index);
     let manifest = filled(manifest, index, &sums)?;
     let mtime = u64::try_from(manifest.created.as_second()).unwrap_or(0);
     let mut out = Output { out: BufWriter::with_capacity(BUFFER, out), mtime, buffer: vec![0; BUFFER] };
@@ -83,14 +88,8 @@ impl<W: Write> Output<W> {
         self.pad(content.len() as u64)
     }
 
-    fn entry(
-        &mut self,
-        domain: &str,
-        entry: &Entry,
-        open: &mut dyn FnMut(&str, &Entry) -> Result<Box<dyn Read>, Failure>,
-    ) -> Result<(), Failure> {
+    fn entry(&mut self, domain: &str, entry: &Entry, open: &mut Open<'_>) -> Result<(), Failure> {
         let mut name = member_name(domain, &entry.path);
-        check(&name, entry)?;
         let (flag, link) = match &entry.kind {
             EntryKind::File { .. } => (b'0', ""),
             EntryKind::Link { target } => (b'2', target.as_str()),
