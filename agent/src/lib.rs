@@ -4,6 +4,7 @@ pub mod activate;
 pub mod domain;
 pub mod dropin;
 pub mod facts;
+pub mod fetch;
 pub mod files;
 pub mod job;
 mod limits_tmp;
