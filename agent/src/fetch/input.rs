@@ -10,7 +10,7 @@ use russh::client::Msg;
 use russh::{ChannelReadHalf, ChannelWriteHalf};
 use tokio::time::{Instant, timeout_at};
 
-use super::ssh::{Link, excerpt};
+use super::ssh::{Link, quote};
 
 /// Bytes of error output that are kept for a message.
 const MAX_ERRORS: usize = 2 << 10;
@@ -29,10 +29,21 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub fn new(channel: Channel<Msg>, link: Link, stall: Duration) -> (Self, ChannelWriteHalf<Msg>) {
+    pub fn new(
+        channel: Channel<Msg>,
+        link: Link,
+        stall: Duration,
+    ) -> (Self, ChannelWriteHalf<Msg>) {
         let (half, output) = channel.split();
-        let input =
-            Self { half, link, stall, rest: Bytes::new(), errors: Vec::new(), exit: None, closed: false };
+        let input = Self {
+            half,
+            link,
+            stall,
+            rest: Bytes::new(),
+            errors: Vec::new(),
+            exit: None,
+            closed: false,
+        };
         (input, output)
     }
 
@@ -80,7 +91,10 @@ impl Input {
     pub async fn many(&mut self, length: usize) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::with_capacity(length);
         while bytes.len() < length {
-            let piece = self.some(length - bytes.len()).await?.ok_or_else(|| self.ended())?;
+            let piece = self
+                .some(length - bytes.len())
+                .await?
+                .ok_or_else(|| self.ended())?;
             bytes.extend_from_slice(&piece);
         }
         Ok(bytes)
@@ -91,9 +105,12 @@ impl Input {
         self.exit
     }
 
-    /// What the server's program wrote as errors.
-    pub fn errors(&self) -> String {
-        excerpt(&String::from_utf8_lossy(&self.errors), 300)
+    /// `, saying "…"`: what the server's program wrote as errors, if anything.
+    pub fn saying(&self) -> String {
+        match String::from_utf8_lossy(&self.errors).trim() {
+            "" => String::new(),
+            errors => format!(", saying {}", quote(errors, 300)),
+        }
     }
 
     /// The channel closed where bytes were due.
@@ -102,10 +119,7 @@ impl Input {
         if let Some(status) = self.exit {
             message += &format!(", with status {status}");
         }
-        let errors = self.errors();
-        if !errors.is_empty() {
-            message += &format!(", saying {errors:?}");
-        }
+        message += &self.saying();
         Failure::new(Code::ConnectionLost, message).hint("try again; look at the server's log")
     }
 
@@ -115,8 +129,9 @@ impl Input {
         if self.closed {
             return Ok(None);
         }
-        let message =
-            timeout_at(deadline, self.half.wait()).await.map_err(|_| self.link.stalled(self.stall))?;
+        let message = timeout_at(deadline, self.half.wait())
+            .await
+            .map_err(|_| self.link.stalled(self.stall))?;
         match &message {
             Some(ChannelMsg::Close) => {
                 self.closed = true;
