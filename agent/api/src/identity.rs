@@ -110,3 +110,24 @@ pub struct Registration {
     #[serde(default)]
     pub state: String,
 }
+
+/// `GET /v1/version`: what this appliance is and runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// The product's name, from the profile.
+    pub product: String,
+    pub hostname: String,
+    pub model: String,
+    /// The device UUID.
+    pub uuid: String,
+    pub version: String,
+    pub build: String,
+    pub patch: String,
+    /// Sorted by name.
+    pub hotfixes: Vec<String>,
+    pub serial: String,
+    /// Management addresses with prefix length; `dhcp` where a server gives them.
+    pub management: Vec<String>,
+    /// The agent's own version.
+    pub reinstate: String,
+}

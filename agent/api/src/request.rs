@@ -67,3 +67,19 @@ pub enum Answer {
     No,
     Secret(Secret),
 }
+
+/// `GET /v1/public-key`: the appliance's own key, for an SSH server's `authorized_keys`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicKey {
+    /// One line, as OpenSSH writes it.
+    pub line: String,
+}
+
+/// `GET /v1/texts`: the profile's words to the admin, a paragraph each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Texts {
+    /// Shown before the question.
+    pub caution: Vec<String>,
+    /// What is left to do by hand after a restore.
+    pub post_restore: Vec<String>,
+}
