@@ -1,9 +1,17 @@
-//! What the tests share: real servers and hostile ones.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a harness that fails is a test that fails"
-)]
+//! The harness: appliances over folders, machines that boot them, servers that hold their backups.
 
-pub mod relay;
-pub mod rogue;
-pub mod sshd;
+pub mod appliance;
+
+/// Why the harness itself could not go on.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Says what was being done, and to which path.
+pub(crate) fn doing<T, E: std::fmt::Display>(
+    what: &str,
+    path: &std::path::Path,
+    result: std::result::Result<T, E>,
+) -> Result<T> {
+    result.map_err(|error| format!("cannot {what} {}: {error}", path.display()).into())
+}
