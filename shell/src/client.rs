@@ -45,20 +45,13 @@ impl Client {
     }
 
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Answer<T> {
-        let patience = if path == "/v1/backups" {
-            BACKUP_PATIENCE
-        } else {
-            PATIENCE
-        };
+        let patience = if path == "/v1/backups" { BACKUP_PATIENCE } else { PATIENCE };
         // Large enough for a password, so that no copy of it stays behind where a buffer grew.
         let mut text = Vec::with_capacity(32 << 10);
         let written = serde_json::to_writer(&mut text, body).map_err(|e| e.to_string());
         let body = written.and_then(|()| String::from_utf8(text).map_err(|e| e.to_string()));
         let body = body.map_err(|e| {
-            vec![Failure::new(
-                Code::Internal,
-                format!("{path}: the request cannot be written: {e}"),
-            )]
+            vec![Failure::new(Code::Internal, format!("{path}: the request cannot be written: {e}"))]
         })?;
         self.call("POST", path, Some(&Secret::new(body)), patience)
     }
@@ -108,9 +101,7 @@ impl Client {
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
-        let sent = stream
-            .write_all(head.as_bytes())
-            .and_then(|()| stream.write_all(body.as_bytes()));
+        let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
         match sent {
             // A refusal may be there already, and says more.
             Err(e) if e.kind() != ErrorKind::BrokenPipe => return Err(unreachable(&e)),
@@ -157,9 +148,7 @@ impl Response {
     fn head(&mut self, patience: Duration) -> Answer<Head> {
         let until = Instant::now() + patience;
         loop {
-            if let Some((head, length)) =
-                parse_head(&self.buffer).map_err(|e| self.not_understood(&e))?
-            {
+            if let Some((head, length)) = parse_head(&self.buffer).map_err(|e| self.not_understood(&e))? {
                 self.buffer.drain(..length);
                 return Ok(head);
             }
@@ -226,10 +215,7 @@ impl Response {
         let asked = &self.asked;
         match stop {
             Stop::Interrupt | Stop::Hangup => {
-                vec![Failure::new(
-                    Code::Interrupted,
-                    format!("{asked}: the answer was not waited for"),
-                )]
+                vec![Failure::new(Code::Interrupted, format!("{asked}: the answer was not waited for"))]
             }
             Stop::Silence => {
                 vec![Failure::new(
@@ -237,28 +223,20 @@ impl Response {
                     format!("{asked}: the agent was silent for too long"),
                 )]
             }
-            Stop::Size => {
-                self.not_understood(&format!("it is larger than {} MiB", SIZE_LIMIT >> 20))
-            }
+            Stop::Size => self.not_understood(&format!("it is larger than {} MiB", SIZE_LIMIT >> 20)),
         }
     }
 
     fn broken_off(&self, when: &str) -> Failure {
-        Failure::new(
-            Code::AgentUnreachable,
-            format!("{}: the agent ended the connection {when}", self.asked),
-        )
-        .hint("`show restore` tells where things stand once it runs again")
+        Failure::new(Code::AgentUnreachable, format!("{}: the agent ended the connection {when}", self.asked))
+            .hint("`show restore` tells where things stand once it runs again")
     }
 
     fn not_understood(&self, why: &str) -> Vec<Failure> {
         vec![
             Failure::new(
                 Code::Internal,
-                format!(
-                    "{}: the agent's answer is not understood: {why}",
-                    self.asked
-                ),
+                format!("{}: the agent's answer is not understood: {why}", self.asked),
             )
             .hint("the shell and the agent have to be of the same release"),
         ]
@@ -272,27 +250,16 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, String> {
     let httparse::Status::Complete(end) = response.parse(bytes).map_err(|e| e.to_string())? else {
         return Ok(None);
     };
-    let header = |name: &str| {
-        response
-            .headers
-            .iter()
-            .find(|h| h.name.eq_ignore_ascii_case(name))
-            .map(|h| h.value)
-    };
+    let header =
+        |name: &str| response.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name)).map(|h| h.value);
     if header("transfer-encoding").is_some() {
         return Err("it is sent in an encoding that was not asked for".into());
     }
     let length = match header("content-length") {
         None => None,
         Some(value) => {
-            let number = std::str::from_utf8(value)
-                .ok()
-                .and_then(|text| text.parse::<usize>().ok());
-            Some(
-                number
-                    .filter(|length| *length <= SIZE_LIMIT)
-                    .ok_or("its length is out of range")?,
-            )
+            let number = std::str::from_utf8(value).ok().and_then(|text| text.parse::<usize>().ok());
+            Some(number.filter(|length| *length <= SIZE_LIMIT).ok_or("its length is out of range")?)
         }
     };
     let status = response.code.ok_or("it has no status")?;

@@ -39,9 +39,7 @@ fn perform(shell: &mut Shell, command: Command) -> Result<Flow, Vec<Failure>> {
         }
         Command::RestoreAbort => {
             shell.client.post::<IgnoredAny>("/v1/abort", &json!({}))?;
-            shell
-                .console
-                .line("The job was told to end. `show restore` shows how it ended.");
+            shell.console.line("The job was told to end. `show restore` shows how it ended.");
             Ok(Flow::Next(Exit::Ok))
         }
         Command::BackupCreate => backup(shell),
@@ -69,16 +67,10 @@ fn start(shell: &mut Shell, path: &str) -> Result<Flow, Vec<Failure>> {
 }
 
 fn backup(shell: &mut Shell) -> Result<Flow, Vec<Failure>> {
-    shell
-        .console
-        .line("Backing up this appliance; this may take some minutes.");
+    shell.console.line("Backing up this appliance; this may take some minutes.");
     let Created { file, bytes: size } = shell.client.post("/v1/backups", &json!({}))?;
-    shell
-        .console
-        .line(format!("Backup {file} was created ({}).", bytes(size)));
-    shell
-        .console
-        .line("It holds private keys in the clear: copy it to a safe place, and only there.");
+    shell.console.line(format!("Backup {file} was created ({}).", bytes(size)));
+    shell.console.line("It holds private keys in the clear: copy it to a safe place, and only there.");
     Ok(Flow::Next(Exit::Ok))
 }
 
@@ -87,17 +79,13 @@ fn help(shell: &mut Shell) -> Flow {
     for row in TABLE {
         let syntax = row.syntax();
         if syntax.len() < COLUMN {
-            shell
-                .console
-                .line(format!("  {syntax:<COLUMN$}{}", row.help));
+            shell.console.line(format!("  {syntax:<COLUMN$}{}", row.help));
         } else {
             shell.console.line(format!("  {syntax}"));
             shell.console.line(format!("  {:COLUMN$}{}", "", row.help));
         }
     }
-    shell
-        .console
-        .line("A word may be cut short as long as it stays the only one; ? lists what may follow.");
+    shell.console.line("A word may be cut short as long as it stays the only one; ? lists what may follow.");
     Flow::Next(Exit::Ok)
 }
 
@@ -147,16 +135,11 @@ pub fn greet(shell: &mut Shell) {
             Some(_) => "It waits for an answer: `show restore` shows its question.",
             None => "`show restore` goes to it.",
         });
-    } else if let Some(last) = status
-        .last
-        .as_ref()
-        .filter(|last| last.kind != JobKind::Check)
-    {
+    } else if let Some(last) = status.last.as_ref().filter(|last| last.kind != JobKind::Check) {
         let (noun, how) = (noun(last.kind), last.outcome.as_str());
-        shell.console.line(format!(
-            "Last {noun}: {how}, {}. `show restore` has the details.",
-            time(last.ended)
-        ));
+        shell
+            .console
+            .line(format!("Last {noun}: {how}, {}. `show restore` has the details.", time(last.ended)));
         for failure in last.outcome.failures() {
             shell.console.failure(failure);
         }

@@ -28,12 +28,7 @@ pub fn before_question(console: &mut Console, job: &JobView, texts: &Texts) {
 }
 
 fn backup(console: &mut Console, details: &BackupDetails) {
-    let BackupDetails {
-        hardware,
-        device,
-        software,
-        ..
-    } = details;
+    let BackupDetails { hardware, device, software, .. } = details;
     let manager = details.manager.as_ref();
     let role = match device.role {
         Role::Standalone => "NONE".to_owned(),
@@ -42,10 +37,7 @@ fn backup(console: &mut Console, details: &BackupDetails) {
     let device_name = manager.map_or("", |m| &m.name);
     let lines = [
         ("Model", hardware.model.clone()),
-        (
-            "Software Version",
-            version(&software.version, &software.build),
-        ),
+        ("Software Version", version(&software.version, &software.build)),
         ("Patch", software.patch.clone()),
         ("Hotfixes", software.hotfixes.join(", ")),
         ("Serial", hardware.serial.clone()),
@@ -54,29 +46,19 @@ fn backup(console: &mut Console, details: &BackupDetails) {
         ("Device UUID", device.uuid.clone()),
         ("IP Address", device.management.join(", ")),
         ("Role", role),
-        (
-            "Manager IP(s)",
-            manager.map_or_else(String::new, |m| m.host.clone()),
-        ),
+        ("Manager IP(s)", manager.map_or_else(String::new, |m| m.host.clone())),
         ("Manager Name", device_name.to_owned()),
         ("Licence", details.licence.clone()),
         ("Backup Date", time(details.created)),
         ("Backup Filename", details.file.clone()),
-        (
-            "Backup Content",
-            format!("{} files, {}", details.files, bytes(details.bytes)),
-        ),
+        ("Backup Content", format!("{} files, {}", details.files, bytes(details.bytes))),
     ];
     console.line("*".repeat(WIDTH));
     console.line("Backup Details");
     console.line("*".repeat(WIDTH));
     // The first ten are what scripts read, empty or not.
-    let always = |key: &str| {
-        !matches!(
-            key,
-            "Patch" | "Hotfixes" | "Device UUID" | "Manager Name" | "Licence"
-        )
-    };
+    let always =
+        |key: &str| !matches!(key, "Patch" | "Hotfixes" | "Device UUID" | "Manager Name" | "Licence");
     for (key, value) in lines {
         if always(key) || !value.is_empty() {
             console.line(format!("{key} = {value}"));
@@ -111,11 +93,7 @@ pub fn notes(console: &mut Console, notes: &[String]) {
 
 /// What changes, by domain, in numbers; and by name what is taken off for good.
 pub fn summary(console: &mut Console, changes: &[DomainChange]) {
-    let mut rows = vec![
-        ["Domain", "Restore", "Added", "Changed", "Removed"]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
+    let mut rows = vec![["Domain", "Restore", "Added", "Changed", "Removed"].map(str::to_owned).to_vec()];
     rows.extend(changes.iter().map(|change| {
         let count = |paths: &[String]| match change.policy.as_str() {
             "absent" | "keep" => "-".to_owned(),
@@ -133,14 +111,8 @@ pub fn summary(console: &mut Console, changes: &[DomainChange]) {
     for line in table(&rows, &[2, 3, 4]) {
         console.line(format!("  {line}"));
     }
-    for change in changes
-        .iter()
-        .filter(|change| change.policy == "remove" && !change.removed.is_empty())
-    {
-        console.line(format!(
-            "Taken off, to be enrolled again ({}):",
-            change.domain
-        ));
+    for change in changes.iter().filter(|change| change.policy == "remove" && !change.removed.is_empty()) {
+        console.line(format!("Taken off, to be enrolled again ({}):", change.domain));
         for path in &change.removed {
             console.line(format!("  {path}"));
         }
@@ -158,11 +130,7 @@ pub fn diff(console: &mut Console, changes: &[DomainChange]) {
             policy => format!(" ({policy})"),
         };
         console.line(format!("{}{what}", change.domain));
-        let groups = [
-            ("added", &change.added),
-            ("changed", &change.changed),
-            ("removed", &change.removed),
-        ];
+        let groups = [("added", &change.added), ("changed", &change.changed), ("removed", &change.removed)];
         for (verb, paths) in groups {
             for path in paths {
                 console.line(format!("  {verb:<7}  {path}"));
@@ -217,15 +185,8 @@ mod tests {
     #[test]
     fn a_diff_names_every_path_and_what_is_left_alone() {
         let (mut console, paper) = console(b"");
-        let absent = DomainChange {
-            domain: "ha".into(),
-            policy: "absent".into(),
-            ..DomainChange::default()
-        };
-        diff(
-            &mut console,
-            &[change("network", "replace", &["etc/b"]), absent],
-        );
+        let absent = DomainChange { domain: "ha".into(), policy: "absent".into(), ..DomainChange::default() };
+        diff(&mut console, &[change("network", "replace", &["etc/b"]), absent]);
         assert_eq!(
             paper.text(),
             "network (replace)\n  added    etc/a\n  removed  etc/b\nha: left alone, the backup does not hold it\n"

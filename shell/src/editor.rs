@@ -17,17 +17,9 @@ pub struct Words;
 impl Completer for Words {
     type Candidate = String;
 
-    fn complete(
-        &self,
-        line: &str,
-        at: usize,
-        _: &Context<'_>,
-    ) -> rustyline::Result<(usize, Vec<String>)> {
+    fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
         let (start, words) = parse::completions(line.get(..at).unwrap_or(line));
-        Ok((
-            start,
-            words.into_iter().map(|word| format!("{word} ")).collect(),
-        ))
+        Ok((start, words.into_iter().map(|word| format!("{word} ")).collect()))
     }
 }
 
@@ -57,10 +49,7 @@ impl LineEditor {
 
     /// The terminal's width.
     pub fn columns(&mut self) -> usize {
-        self.0
-            .dimensions()
-            .map_or(80, |(columns, _)| usize::from(columns))
-            .max(2)
+        self.0.dimensions().map_or(80, |(columns, _)| usize::from(columns)).max(2)
     }
 
     /// A line; empty after Ctrl-C, None at the end of the input.

@@ -60,10 +60,8 @@ fn keep<T>(place: &mut Option<T>, value: Option<T>) -> bool {
 }
 
 const RESTORE: Part = Part::Word("restore", "Put this appliance in the place of a failed one");
-const REMOTE: Part = Part::Word(
-    "remote-manager-backup",
-    "Restore a backup that the manager or an admin made",
-);
+const REMOTE: Part =
+    Part::Word("remote-manager-backup", "Restore a backup that the manager or an admin made");
 const SHOW: Part = Part::Word("show", "Show what is");
 const SHOW_RESTORE: Part = Part::Word("restore", "The running or the last restore");
 const BACKUP: Part = Part::Word("backup", "The name of the backup file follows");
@@ -71,10 +69,7 @@ const FILE: Part = Part::Argument("FILE", "Name of the backup file", |draft, tex
     keep(&mut draft.file, values::file(text))
 });
 /// The word that ends a restore's line; it is a flag of the draft.
-const CHECK: Part = Part::Word(
-    "check",
-    "Run every check, show what would change, change nothing",
-);
+const CHECK: Part = Part::Word("check", "Run every check, show what would change, change nothing");
 
 pub const TABLE: &[Row] = &[
     Row {
@@ -90,11 +85,9 @@ pub const TABLE: &[Row] = &[
             Part::Argument("USER", "User on the server", |draft, text| {
                 keep(&mut draft.user, values::user(text))
             }),
-            Part::Argument(
-                "PATH",
-                "Folder on the server, or the whole path of the file",
-                |draft, text| keep(&mut draft.path, values::path(text)),
-            ),
+            Part::Argument("PATH", "Folder on the server, or the whole path of the file", |draft, text| {
+                keep(&mut draft.path, values::path(text))
+            }),
             Part::Optional(&[Part::Optional(&[BACKUP]), FILE]),
             Part::Optional(&[
                 Part::Word("fingerprint", "The server's host key is known beforehand"),
@@ -116,55 +109,28 @@ pub const TABLE: &[Row] = &[
                 path: values::remote_path(&draft.path?, draft.file.as_deref())?,
                 fingerprint: draft.fingerprint,
             };
-            Some(Command::Restore(RestoreRequest {
-                source: Source::Location(location),
-                check: draft.check,
-            }))
+            Some(Command::Restore(RestoreRequest { source: Source::Location(location), check: draft.check }))
         },
     },
     Row {
-        parts: &[
-            RESTORE,
-            REMOTE,
-            Part::Optional(&[BACKUP]),
-            FILE,
-            Part::Optional(&[CHECK]),
-        ],
+        parts: &[RESTORE, REMOTE, Part::Optional(&[BACKUP]), FILE, Part::Optional(&[CHECK])],
         help: "Restore a backup from this appliance's backup folder",
         build: |draft| {
-            Some(Command::Restore(RestoreRequest {
-                source: Source::Backup(draft.file?),
-                check: draft.check,
-            }))
+            Some(Command::Restore(RestoreRequest { source: Source::Backup(draft.file?), check: draft.check }))
         },
     },
     Row {
-        parts: &[
-            RESTORE,
-            Part::Word(
-                "abort",
-                "End the running restore, as long as nothing is changed",
-            ),
-        ],
+        parts: &[RESTORE, Part::Word("abort", "End the running restore, as long as nothing is changed")],
         help: "End the running restore, as long as nothing is changed",
         build: |_| Some(Command::RestoreAbort),
     },
     Row {
-        parts: &[
-            RESTORE,
-            Part::Word(
-                "rollback",
-                "Go back to the configuration before the last restore",
-            ),
-        ],
+        parts: &[RESTORE, Part::Word("rollback", "Go back to the configuration before the last restore")],
         help: "Go back to the configuration before the last restore",
         build: |_| Some(Command::RestoreRollback),
     },
     Row {
-        parts: &[
-            RESTORE,
-            Part::Word("factory", "Go back to the configuration as delivered"),
-        ],
+        parts: &[RESTORE, Part::Word("factory", "Go back to the configuration as delivered")],
         help: "Go back to the configuration as delivered",
         build: |_| Some(Command::RestoreFactory),
     },
@@ -182,20 +148,12 @@ pub const TABLE: &[Row] = &[
         build: |_| Some(Command::ShowRestore),
     },
     Row {
-        parts: &[
-            SHOW,
-            SHOW_RESTORE,
-            Part::Word("detail", "With every path that changes"),
-        ],
+        parts: &[SHOW, SHOW_RESTORE, Part::Word("detail", "With every path that changes")],
         help: "The running or the last restore, with every path that changes",
         build: |_| Some(Command::ShowRestoreDetail),
     },
     Row {
-        parts: &[
-            SHOW,
-            SHOW_RESTORE,
-            Part::Word("history", "All restores on record, newest first"),
-        ],
+        parts: &[SHOW, SHOW_RESTORE, Part::Word("history", "All restores on record, newest first")],
         help: "All restores on record, newest first",
         build: |_| Some(Command::ShowRestoreHistory),
     },
@@ -205,28 +163,19 @@ pub const TABLE: &[Row] = &[
         build: |_| Some(Command::ShowBackups),
     },
     Row {
-        parts: &[
-            SHOW,
-            Part::Word("version", "Model, UUID and software of this appliance"),
-        ],
+        parts: &[SHOW, Part::Word("version", "Model, UUID and software of this appliance")],
         help: "Model, UUID and software of this appliance",
         build: |_| Some(Command::ShowVersion),
     },
     Row {
-        parts: &[
-            SHOW,
-            Part::Word("managers", "The manager of this appliance"),
-        ],
+        parts: &[SHOW, Part::Word("managers", "The manager of this appliance")],
         help: "The manager of this appliance",
         build: |_| Some(Command::ShowManagers),
     },
     Row {
         parts: &[
             SHOW,
-            Part::Word(
-                "public-key",
-                "This appliance's key, for a backup server's authorized_keys",
-            ),
+            Part::Word("public-key", "This appliance's key, for a backup server's authorized_keys"),
         ],
         help: "This appliance's key, for a backup server's authorized_keys",
         build: |_| Some(Command::ShowPublicKey),

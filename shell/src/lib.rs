@@ -73,14 +73,8 @@ impl Shell {
         for failure in failures {
             self.console.failure(failure);
         }
-        let unreachable = failures
-            .iter()
-            .any(|failure| failure.code == Code::AgentUnreachable);
-        Flow::Next(if unreachable {
-            Exit::Unreachable
-        } else {
-            Exit::Failed
-        })
+        let unreachable = failures.iter().any(|failure| failure.code == Code::AgentUnreachable);
+        Flow::Next(if unreachable { Exit::Unreachable } else { Exit::Failed })
     }
 
     /// Keeps a line for `history`.
@@ -126,16 +120,10 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     }
     let editor = editor.filter(|_| edits());
     let client = Client::new(arguments.socket, Rc::clone(&signals));
-    let mut shell = Shell {
-        client,
-        console,
-        typed: Vec::new(),
-    };
+    let mut shell = Shell { client, console, typed: Vec::new() };
     let exit = match arguments.command {
         Some(command) => {
-            let line = command
-                .into_string()
-                .unwrap_or_else(|_| NO_COMMAND.to_owned());
+            let line = command.into_string().unwrap_or_else(|_| NO_COMMAND.to_owned());
             match commands::execute(&mut shell, &line) {
                 Flow::Next(exit) | Flow::Leave(exit) => exit,
             }
@@ -147,10 +135,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn arguments(args: impl Iterator<Item = OsString>) -> Option<Arguments> {
     let mut args = args.skip(1);
-    let mut arguments = Arguments {
-        socket: PathBuf::from("/").join(reinstate_api::SOCKET),
-        command: None,
-    };
+    let mut arguments = Arguments { socket: PathBuf::from("/").join(reinstate_api::SOCKET), command: None };
     while let Some(arg) = args.next() {
         match arg.to_str()? {
             "--socket" => arguments.socket = args.next()?.into(),

@@ -37,14 +37,11 @@ pub fn parse(line: &str) -> Result<Option<Command>, SyntaxError> {
     if tokens.is_empty() {
         return Ok(None);
     }
-    let command = follow(&tokens)?
-        .into_iter()
-        .filter(|way| way.heads().1)
-        .find_map(|way| (way.row.build)(way.draft));
-    command.map(Some).ok_or(SyntaxError {
-        kind: SyntaxErrorKind::NotCompleted,
-        at: line.trim_end().chars().count(),
-    })
+    let command =
+        follow(&tokens)?.into_iter().filter(|way| way.heads().1).find_map(|way| (way.row.build)(way.draft));
+    command
+        .map(Some)
+        .ok_or(SyntaxError { kind: SyntaxErrorKind::NotCompleted, at: line.trim_end().chars().count() })
 }
 
 /// What may stand where the line ends: the words that begin as its last word does, or whatever may
@@ -78,33 +75,22 @@ pub fn choices(line: &str) -> Result<(Vec<Choice>, bool), SyntaxError> {
         }
     }
     match begun {
-        Some(begun) if choices.is_empty() => Err(SyntaxError {
-            kind: SyntaxErrorKind::CommandLine,
-            at: begun.at,
-        }),
+        Some(begun) if choices.is_empty() => {
+            Err(SyntaxError { kind: SyntaxErrorKind::CommandLine, at: begun.at })
+        }
         _ => Ok((choices, complete)),
     }
 }
 
 /// The words that the line's last word may become, and the byte at which that word starts.
 pub fn completions(line: &str) -> (usize, Vec<&'static str>) {
-    let start = line.rfind(char::is_whitespace).map_or(0, |space| {
-        space + line[space..].chars().next().map_or(1, char::len_utf8)
-    });
-    let is_word = |name: &str| {
-        TABLE
-            .iter()
-            .any(|row| row.parts.iter().any(|part| has_word(part, name)))
-    };
+    let start = line
+        .rfind(char::is_whitespace)
+        .map_or(0, |space| space + line[space..].chars().next().map_or(1, char::len_utf8));
+    let is_word = |name: &str| TABLE.iter().any(|row| row.parts.iter().any(|part| has_word(part, name)));
     let words = choices(line).map_or_else(
         |_| Vec::new(),
-        |(choices, _)| {
-            choices
-                .into_iter()
-                .map(|(name, _)| name)
-                .filter(|name| is_word(name))
-                .collect()
-        },
+        |(choices, _)| choices.into_iter().map(|(name, _)| name).filter(|name| is_word(name)).collect(),
     );
     (start, words)
 }
@@ -142,11 +128,7 @@ fn tokens(line: &str) -> Result<Vec<Token>, SyntaxError> {
             tokens.extend(current.take());
             continue;
         }
-        let token = current.get_or_insert_with(|| Token {
-            text: String::new(),
-            at,
-            quoted: false,
-        });
+        let token = current.get_or_insert_with(|| Token { text: String::new(), at, quoted: false });
         match c {
             '"' => {
                 in_quotes = !in_quotes;
@@ -160,10 +142,7 @@ fn tokens(line: &str) -> Result<Vec<Token>, SyntaxError> {
         }
     }
     if in_quotes {
-        return Err(SyntaxError {
-            kind: SyntaxErrorKind::NotCompleted,
-            at: line.chars().count(),
-        });
+        return Err(SyntaxError { kind: SyntaxErrorKind::NotCompleted, at: line.chars().count() });
     }
     tokens.extend(current);
     Ok(tokens)
@@ -209,11 +188,7 @@ fn heads_of(left: &[&'static [Part]], heads: &mut Vec<Head>) -> bool {
 /// Every reading of these words; never none. A word typed in full is that word; a unique beginning
 /// of one is preferred to its being an argument.
 fn follow(tokens: &[Token]) -> Result<Vec<Way>, SyntaxError> {
-    let start = |row: &'static Row| Way {
-        row,
-        left: vec![row.parts],
-        draft: Draft::default(),
-    };
+    let start = |row: &'static Row| Way { row, left: vec![row.parts], draft: Draft::default() };
     let mut ways: Vec<Way> = TABLE.iter().map(start).collect();
     for token in tokens {
         ways = step(&ways, token)?;
@@ -250,11 +225,7 @@ fn step(ways: &[Way], token: &Token) -> Result<Vec<Way>, SyntaxError> {
     } else if words.iter().any(|(word, _)| *word != words[0].0) {
         words.clear();
     }
-    let next: Vec<Way> = words
-        .into_iter()
-        .map(|(_, way)| way)
-        .chain(arguments)
-        .collect();
+    let next: Vec<Way> = words.into_iter().map(|(_, way)| way).chain(arguments).collect();
     if next.is_empty() {
         let kind = match takes_argument {
             true => SyntaxErrorKind::Parameter,
@@ -295,22 +266,13 @@ mod tests {
     #[test]
     fn a_backup_is_named_with_or_without_the_word_backup() {
         let fw = Source::Backup("fw.tar".into());
-        for line in [
-            "restore remote-manager-backup fw.tar",
-            "restore remote-manager-backup backup fw.tar",
-        ] {
+        for line in ["restore remote-manager-backup fw.tar", "restore remote-manager-backup backup fw.tar"] {
             assert_eq!(restore(line), (fw.clone(), false));
             assert_eq!(restore(&format!("{line} check")), (fw.clone(), true));
         }
         let odd = Source::Backup("check".into());
-        assert_eq!(
-            restore("restore remote-manager-backup \"check\" check"),
-            (odd.clone(), true)
-        );
-        assert_eq!(
-            restore("restore remote-manager-backup backup check"),
-            (odd, false)
-        );
+        assert_eq!(restore("restore remote-manager-backup \"check\" check"), (odd.clone(), true));
+        assert_eq!(restore("restore remote-manager-backup backup check"), (odd, false));
     }
 
     #[test]
@@ -320,12 +282,7 @@ mod tests {
             ("/backups fw.tar", "/backups/fw.tar", None, false),
             ("/backups backup fw.tar", "/backups/fw.tar", None, false),
             ("/backups/fw.tar", "/backups/fw.tar", None, false),
-            (
-                "/backups/fw.tar fw.tar check",
-                "/backups/fw.tar",
-                None,
-                true,
-            ),
+            ("/backups/fw.tar fw.tar check", "/backups/fw.tar", None, true),
             ("/backups/fw.tar check", "/backups/fw.tar", None, true),
             (
                 &format!("\"/my backups\" fw.tar fingerprint {print} check"),
@@ -333,23 +290,12 @@ mod tests {
                 Some(print.clone()),
                 true,
             ),
-            (
-                &format!("/b/fw.tar fing {print}"),
-                "/b/fw.tar",
-                Some(print.clone()),
-                false,
-            ),
+            (&format!("/b/fw.tar fing {print}"), "/b/fw.tar", Some(print.clone()), false),
         ] {
-            let (source, checked) = restore(&format!(
-                "restore remote-manager-backup location [2001:db8::1]:2222 admin {tail}"
-            ));
-            let Source::Location(location) = source else {
-                panic!("{tail}")
-            };
-            assert_eq!(
-                (location.host.as_str(), location.port),
-                ("2001:db8::1", 2222)
-            );
+            let (source, checked) =
+                restore(&format!("restore remote-manager-backup location [2001:db8::1]:2222 admin {tail}"));
+            let Source::Location(location) = source else { panic!("{tail}") };
+            assert_eq!((location.host.as_str(), location.port), ("2001:db8::1", 2222));
             assert_eq!(location.user, "admin");
             assert_eq!(location.path, path, "{tail}");
             assert_eq!(location.fingerprint, fingerprint, "{tail}");
@@ -360,10 +306,7 @@ mod tests {
     #[test]
     fn unique_beginnings_of_words_are_enough() {
         assert!(matches!(command("sh ver"), Command::ShowVersion));
-        assert!(matches!(
-            command("  sh   res  hist "),
-            Command::ShowRestoreHistory
-        ));
+        assert!(matches!(command("  sh   res  hist "), Command::ShowRestoreHistory));
         assert!(matches!(command("rest roll"), Command::RestoreRollback));
         assert!(matches!(command("conf m d"), Command::ManagerDelete));
         let (source, _) = restore("rest rem loc 192.0.2.1 admin /b/fw.tar");
@@ -382,23 +325,11 @@ mod tests {
         assert_eq!(error("show"), (NotCompleted, 4));
         assert_eq!(error("show \"version\""), (CommandLine, 5));
         assert_eq!(error("restore remote-manager-backup"), (NotCompleted, 29));
-        assert_eq!(
-            error("restore remote-manager-backup location 192.0.2.1 admin /b/"),
-            (NotCompleted, 58)
-        );
+        assert_eq!(error("restore remote-manager-backup location 192.0.2.1 admin /b/"), (NotCompleted, 58));
         assert_eq!(error("restore remote-manager-backup a/b"), (Parameter, 30));
-        assert_eq!(
-            error("restore remote-manager-backup location h:0 u p f"),
-            (Parameter, 39)
-        );
-        assert_eq!(
-            error("restore remote-manager-backup location h u p f fingerprint x"),
-            (Parameter, 59)
-        );
-        assert_eq!(
-            error("restore remote-manager-backup f fingerprint x"),
-            (CommandLine, 32)
-        );
+        assert_eq!(error("restore remote-manager-backup location h:0 u p f"), (Parameter, 39));
+        assert_eq!(error("restore remote-manager-backup location h u p f fingerprint x"), (Parameter, 59));
+        assert_eq!(error("restore remote-manager-backup f fingerprint x"), (CommandLine, 32));
         assert_eq!(error("restore \"unclosed"), (NotCompleted, 17));
         assert!(matches!(parse("  \t "), Ok(None)));
     }
@@ -407,17 +338,11 @@ mod tests {
     fn a_question_mark_lists_what_may_stand_there() {
         let names = |line: &str| {
             let (choices, complete) = choices(line).unwrap();
-            (
-                choices.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
-                complete,
-            )
+            (choices.iter().map(|(name, _)| *name).collect::<Vec<_>>(), complete)
         };
         assert_eq!(names("show restore "), (vec!["detail", "history"], true));
         assert_eq!(names("show ver"), (vec!["version"], false));
-        assert_eq!(
-            names("restore remote-manager-backup "),
-            (vec!["location", "backup", "FILE"], false)
-        );
+        assert_eq!(names("restore remote-manager-backup "), (vec!["location", "backup", "FILE"], false));
         assert_eq!(
             names("restore remote-manager-backup location 192.0.2.1 admin /b/fw.tar "),
             (vec!["backup", "FILE", "fingerprint", "check"], true)
@@ -430,10 +355,7 @@ mod tests {
     fn tab_completes_words_but_no_arguments() {
         assert_eq!(completions("sho"), (0, vec!["show"]));
         assert_eq!(completions("show re"), (5, vec!["restore"]));
-        assert_eq!(
-            completions("restore remote-manager-backup "),
-            (30, vec!["location", "backup"])
-        );
+        assert_eq!(completions("restore remote-manager-backup "), (30, vec!["location", "backup"]));
         assert_eq!(completions("nothing x"), (8, vec![]));
     }
 
@@ -441,10 +363,7 @@ mod tests {
     fn no_word_of_the_table_begins_like_an_error_or_ends_like_a_prompt() {
         for row in TABLE {
             let syntax = row.syntax();
-            assert!(
-                !syntax.ends_with(['>', '#']) && !row.help.ends_with(['>', '#']),
-                "{syntax}"
-            );
+            assert!(!syntax.ends_with(['>', '#']) && !row.help.ends_with(['>', '#']), "{syntax}");
             assert!(syntax.is_ascii() && row.help.len() <= 75, "{syntax}");
         }
     }

@@ -62,11 +62,7 @@ fn figures(progress: &Progress) -> String {
         0 => bytes(progress.bytes),
         total => {
             let percent = u128::from(progress.bytes) * 100 / u128::from(total);
-            format!(
-                "{percent:>3}%, {} of {}",
-                bytes(progress.bytes),
-                bytes(total)
-            )
+            format!("{percent:>3}%, {} of {}", bytes(progress.bytes), bytes(total))
         }
     };
     if progress.rate > 0 {
@@ -99,12 +95,7 @@ mod tests {
     use crate::terminal::tests::console;
 
     fn at(bytes: u64, total: u64, rate: u64) -> Progress {
-        Progress {
-            bytes,
-            total,
-            resumed: 0,
-            rate,
-        }
+        Progress { bytes, total, resumed: 0, rate }
     }
 
     #[test]
@@ -114,13 +105,7 @@ mod tests {
             bar(&progress, 79),
             "[=====               ]  25%, 1.0 GiB of 4.0 GiB, 32.0 MiB/s, 01:36 left"
         );
-        for progress in [
-            progress,
-            at(u64::MAX, 1, 1),
-            at(1, u64::MAX, 1),
-            at(0, 0, 0),
-            at(5, 0, u64::MAX),
-        ] {
+        for progress in [progress, at(u64::MAX, 1, 1), at(1, u64::MAX, 1), at(0, 0, 0), at(5, 0, u64::MAX)] {
             for columns in [0, 1, 10, 40, 79] {
                 assert!(bar(&progress, columns).chars().count() <= columns);
             }
@@ -144,15 +129,9 @@ mod tests {
     fn a_fetch_that_goes_on_says_so_once() {
         let (mut console, paper) = console(b"");
         let mut shown = Shown::default();
-        let progress = Progress {
-            resumed: 1 << 20,
-            ..at(1 << 20, 100 << 20, 0)
-        };
+        let progress = Progress { resumed: 1 << 20, ..at(1 << 20, 100 << 20, 0) };
         shown.show(&mut console, &progress);
         shown.show(&mut console, &progress);
-        assert_eq!(
-            paper.text(),
-            "Going on where an earlier fetch stopped: 1.0 MiB are here.\n"
-        );
+        assert_eq!(paper.text(), "Going on where an earlier fetch stopped: 1.0 MiB are here.\n");
     }
 }

@@ -1,8 +1,6 @@
 //! The questions of a job: a host key, what the server asks for, and whether to go on.
 
-use reinstate_api::{
-    Answer, AnswerRequest, HostKey, JobView, Question, QuestionKind, Secret, Status, Texts,
-};
+use reinstate_api::{Answer, AnswerRequest, HostKey, JobView, Question, QuestionKind, Secret, Status, Texts};
 use serde::de::IgnoredAny;
 
 use crate::client::{Event, Events};
@@ -29,18 +27,9 @@ pub enum Answered {
 pub fn ask(shell: &mut Shell, events: &mut Events, job: &JobView, question: &Question) -> Answered {
     match &question.kind {
         QuestionKind::HostKey(key) => {
-            let HostKey {
-                host,
-                algorithm,
-                sha256,
-                ..
-            } = key;
-            shell.console.line(format!(
-                "The authenticity of host '{host}' can't be established."
-            ));
-            shell
-                .console
-                .line(format!("{algorithm} key fingerprint is {sha256}."));
+            let HostKey { host, algorithm, sha256, .. } = key;
+            shell.console.line(format!("The authenticity of host '{host}' can't be established."));
+            shell.console.line(format!("{algorithm} key fingerprint is {sha256}."));
         }
         QuestionKind::Prompt { .. } => {}
         QuestionKind::Confirm => {
@@ -71,10 +60,7 @@ fn hear(
     question: &Question,
 ) -> Result<Option<Secret>, Answered> {
     let (words, echo) = match &question.kind {
-        QuestionKind::HostKey(_) => (
-            "Are you sure you want to continue connecting (yes/no/md5)? ",
-            true,
-        ),
+        QuestionKind::HostKey(_) => ("Are you sure you want to continue connecting (yes/no/md5)? ", true),
         QuestionKind::Prompt { prompt, echo } => (prompt.as_str(), *echo),
         QuestionKind::Confirm => ("Are you sure you want to continue (Y/N): ", true),
     };
@@ -111,11 +97,7 @@ fn hear(
 }
 
 fn still_asks(status: &Status, job: &JobView, question: &Question) -> bool {
-    let asked = status
-        .job
-        .as_ref()
-        .filter(|now| now.id == job.id)
-        .and_then(|now| now.question.as_ref());
+    let asked = status.job.as_ref().filter(|now| now.id == job.id).and_then(|now| now.question.as_ref());
     asked.is_some_and(|asked| asked.number == question.number)
 }
 
@@ -135,28 +117,19 @@ fn understand(shell: &mut Shell, kind: &QuestionKind, line: Secret) -> Option<An
         (QuestionKind::HostKey(_), "no") => Some(Answer::No),
         (QuestionKind::HostKey(key), _) if line.expose().trim() == key.sha256 => Some(Answer::Yes),
         (QuestionKind::HostKey(key), "md5") => {
-            shell
-                .console
-                .line(format!("{} key fingerprint is {}.", key.algorithm, key.md5));
-            shell
-                .console
-                .line("MD5 is weak: compare the SHA256 fingerprint where you can.");
+            shell.console.line(format!("{} key fingerprint is {}.", key.algorithm, key.md5));
+            shell.console.line("MD5 is weak: compare the SHA256 fingerprint where you can.");
             None
         }
         (QuestionKind::HostKey(_), _) => {
-            shell
-                .console
-                .line("Please answer yes, no, md5 or the fingerprint that you expect.");
+            shell.console.line("Please answer yes, no, md5 or the fingerprint that you expect.");
             None
         }
     }
 }
 
 fn give(shell: &mut Shell, question: &Question, answer: Answer) -> Answered {
-    let request = AnswerRequest {
-        question: question.number,
-        answer,
-    };
+    let request = AnswerRequest { question: question.number, answer };
     match shell.client.post::<IgnoredAny>("/v1/answer", &request) {
         Ok(_) => {}
         // Somebody else was faster, or the job has ended: the next event tells.

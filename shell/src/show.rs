@@ -58,15 +58,8 @@ fn standing(shell: &mut Shell, status: &Status) {
         || "there is none to roll back to".to_owned(),
         |previous| format!("`restore rollback` goes back to {previous}"),
     );
-    field(
-        shell,
-        "Generation",
-        format!("{} ({previous})", status.active),
-    );
-    let lock = status
-        .lock
-        .as_ref()
-        .map_or_else(|| "not taken".to_owned(), describe);
+    field(shell, "Generation", format!("{} ({previous})", status.active));
+    let lock = status.lock.as_ref().map_or_else(|| "not taken".to_owned(), describe);
     field(shell, "Restore lock", lock);
     for warning in &status.warnings {
         shell.console.line(format!("Warning: {warning}"));
@@ -74,26 +67,14 @@ fn standing(shell: &mut Shell, status: &Status) {
 }
 
 fn describe(lock: &Lock) -> String {
-    let Lock {
-        hostname,
-        by,
-        since,
-        phase,
-        ..
-    } = lock;
-    format!(
-        "held by {hostname}, asked for by {by}, since {}, {phase}",
-        time(*since)
-    )
+    let Lock { hostname, by, since, phase, .. } = lock;
+    format!("held by {hostname}, asked for by {by}, since {}, {phase}", time(*since))
 }
 
 /// The last job: the one on record, or a later one that is not on record.
 fn last(shell: &mut Shell, status: &Status) {
     let job = status.job.as_ref().filter(|job| {
-        let on_record = status
-            .last
-            .as_ref()
-            .is_some_and(|last| Some(last.ended) >= job.ended);
+        let on_record = status.last.as_ref().is_some_and(|last| Some(last.ended) >= job.ended);
         !on_record
     });
     let (kind, source, by, phase, started, stopped, notes, outcome) = match (job, &status.last) {
@@ -111,24 +92,11 @@ fn last(shell: &mut Shell, status: &Status) {
             }),
             _,
         ) => (kind, source, by, phase, started, ended, notes, outcome),
-        (
-            _,
-            Some(HistoryEntry {
-                kind,
-                source,
-                by,
-                phase,
-                started,
-                ended,
-                notes,
-                outcome,
-                ..
-            }),
-        ) => (kind, source, by, phase, started, ended, notes, outcome),
+        (_, Some(HistoryEntry { kind, source, by, phase, started, ended, notes, outcome, .. })) => {
+            (kind, source, by, phase, started, ended, notes, outcome)
+        }
         (_, None) => {
-            shell
-                .console
-                .line("There was no restore on this appliance.");
+            shell.console.line("There was no restore on this appliance.");
             standing(shell, status);
             return;
         }
@@ -148,23 +116,12 @@ fn last(shell: &mut Shell, status: &Status) {
 pub fn restore_history(shell: &mut Shell) -> Shown {
     let history: Vec<HistoryEntry> = shell.client.get("/v1/history")?;
     if history.is_empty() {
-        shell
-            .console
-            .line("There was no restore on this appliance.");
+        shell.console.line("There was no restore on this appliance.");
         return DONE;
     }
-    let mut rows = vec![
-        ["Ended", "Job", "Result", "Generation", "By", "Source"]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
+    let mut rows = vec![["Ended", "Job", "Result", "Generation", "By", "Source"].map(str::to_owned).to_vec()];
     for entry in &history {
-        let codes: Vec<&str> = entry
-            .outcome
-            .failures()
-            .iter()
-            .map(|failure| failure.code.as_str())
-            .collect();
+        let codes: Vec<&str> = entry.outcome.failures().iter().map(|failure| failure.code.as_str()).collect();
         let result = match codes.is_empty() {
             true => entry.outcome.as_str().to_owned(),
             false => format!("{} ({})", entry.outcome.as_str(), codes.join(", ")),
@@ -173,19 +130,8 @@ pub fn restore_history(shell: &mut Shell) -> Shown {
             true => entry.from.to_string(),
             false => format!("{} to {}", entry.from, entry.to),
         };
-        let (kind, by, source) = (
-            noun(entry.kind).to_owned(),
-            entry.by.clone(),
-            entry.source.clone(),
-        );
-        rows.push(vec![
-            time(entry.ended),
-            kind,
-            result,
-            generation,
-            by,
-            source,
-        ]);
+        let (kind, by, source) = (noun(entry.kind).to_owned(), entry.by.clone(), entry.source.clone());
+        rows.push(vec![time(entry.ended), kind, result, generation, by, source]);
     }
     lines(shell, &rows, &[])
 }
@@ -193,16 +139,10 @@ pub fn restore_history(shell: &mut Shell) -> Shown {
 pub fn backups(shell: &mut Shell) -> Shown {
     let backups: Vec<BackupEntry> = shell.client.get("/v1/backups")?;
     if backups.is_empty() {
-        shell
-            .console
-            .line("There are no backups on this appliance. `backup create` makes one.");
+        shell.console.line("There are no backups on this appliance. `backup create` makes one.");
         return DONE;
     }
-    let mut rows = vec![
-        ["File", "Size", "Date", "Hostname", "Version"]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
+    let mut rows = vec![["File", "Size", "Date", "Hostname", "Version"].map(str::to_owned).to_vec()];
     for backup in &backups {
         let (hostname, version) = match &backup.details {
             Some(about) => (
@@ -212,13 +152,7 @@ pub fn backups(shell: &mut Shell) -> Shown {
             None if backup.partial => (String::new(), "download that has not ended".to_owned()),
             None => (String::new(), format!("not usable: {}", backup.problem)),
         };
-        rows.push(vec![
-            backup.file.clone(),
-            bytes(backup.bytes),
-            time(backup.modified),
-            hostname,
-            version,
-        ]);
+        rows.push(vec![backup.file.clone(), bytes(backup.bytes), time(backup.modified), hostname, version]);
     }
     lines(shell, &rows, &[1])
 }

@@ -33,12 +33,7 @@ impl Signals {
         let mut heard = ending();
         heard.add(Signal::SIGINT);
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        Self(
-            blocked
-                .thread_block()
-                .and_then(|()| SignalFd::with_flags(&heard, flags))
-                .ok(),
-        )
+        Self(blocked.thread_block().and_then(|()| SignalFd::with_flags(&heard, flags)).ok())
     }
 
     /// Forgets a Ctrl-C that was typed while nothing waited.
@@ -52,10 +47,7 @@ impl Signals {
     pub fn wait(&self, fds: &[BorrowedFd<'_>], limit: Option<Duration>) -> Wake {
         let until = limit.map(|limit| Instant::now() + limit);
         loop {
-            let mut polled: Vec<PollFd> = fds
-                .iter()
-                .map(|fd| PollFd::new(*fd, PollFlags::POLLIN))
-                .collect();
+            let mut polled: Vec<PollFd> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
             if let Some(signals) = &self.0 {
                 polled.push(PollFd::new(signals.as_fd(), PollFlags::POLLIN));
             }

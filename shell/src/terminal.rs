@@ -115,19 +115,10 @@ impl Console {
 
     fn start(&mut self, words: &str, echo: bool) -> Asking {
         self.clear_bar();
-        let hidden = if echo {
-            None
-        } else {
-            Hidden::on(self.input.as_fd())
-        };
+        let hidden = if echo { None } else { Hidden::on(self.input.as_fd()) };
         let shown = echo && tcgetattr(&self.input).is_ok();
         self.write(words);
-        Asking {
-            typed: Vec::with_capacity(LINE_LIMIT),
-            too_long: false,
-            shown,
-            _hidden: hidden,
-        }
+        Asking { typed: Vec::with_capacity(LINE_LIMIT), too_long: false, shown, _hidden: hidden }
     }
 
     /// Waits for the answer's end, or for `other`.
@@ -220,17 +211,11 @@ impl Hidden {
         let before = tcgetattr(terminal).ok()?;
         let held = Held::new();
         let mut without = before.clone();
-        without
-            .local_flags
-            .remove(LocalFlags::ECHO | LocalFlags::ECHONL);
+        without.local_flags.remove(LocalFlags::ECHO | LocalFlags::ECHONL);
         let terminal = terminal.try_clone_to_owned().ok()?;
         // What was typed ahead was typed with echo on: it is no password.
         tcsetattr(&terminal, SetArg::TCSAFLUSH, &without).ok()?;
-        Some(Self {
-            terminal,
-            before,
-            _held: held,
-        })
+        Some(Self { terminal, before, _held: held })
     }
 }
 
@@ -285,10 +270,7 @@ pub mod tests {
         ours.write_all(input).unwrap();
         let paper = Paper::default();
         let signals = Rc::new(Signals::take());
-        (
-            Console::new(theirs.into(), Box::new(paper.clone()), signals),
-            paper,
-        )
+        (Console::new(theirs.into(), Box::new(paper.clone()), signals), paper)
     }
 
     fn answers(input: &[u8]) -> Vec<String> {
@@ -323,10 +305,7 @@ pub mod tests {
         for text in [">", "fw-a# ", "a\n> ", "\u{1b}[2J#", "fine > here"] {
             console.line(text);
         }
-        assert_eq!(
-            paper.text(),
-            "\\u{3e}\nfw-a\\u{23}\na\\u{a}\\u{3e}\n\\u{1b}[2J\\u{23}\nfine > here\n"
-        );
+        assert_eq!(paper.text(), "\\u{3e}\nfw-a\\u{23}\na\\u{a}\\u{3e}\n\\u{1b}[2J\\u{23}\nfine > here\n");
     }
 
     #[test]

@@ -54,13 +54,7 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
 pub fn table(rows: &[Vec<String>], right: &[usize]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let length = |cell: &String| cell.chars().count();
-    let width = |i: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(i))
-            .map(length)
-            .max()
-            .unwrap_or(0)
-    };
+    let width = |i: usize| rows.iter().filter_map(|row| row.get(i)).map(length).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let line = |row: &Vec<String>| {
         let cells = row.iter().enumerate().map(|(i, cell)| {
@@ -98,10 +92,8 @@ mod tests {
 
     #[test]
     fn a_table_lines_up() {
-        let rows = vec![
-            vec!["a".into(), "1".into(), "x".into()],
-            vec!["bcd".into(), "20".into(), String::new()],
-        ];
+        let rows =
+            vec![vec!["a".into(), "1".into(), "x".into()], vec!["bcd".into(), "20".into(), String::new()]];
         assert_eq!(table(&rows, &[1]), ["a     1  x", "bcd  20"]);
     }
 }

@@ -17,15 +17,8 @@ pub fn endpoint(text: &str) -> Option<Endpoint> {
     let ipv6 = |text: &str| text.parse::<Ipv6Addr>().is_ok().then(|| text.to_owned());
     if let Some(rest) = text.strip_prefix('[') {
         let (address, after) = rest.split_once(']')?;
-        let port = if after.is_empty() {
-            SSH
-        } else {
-            port(after.strip_prefix(':')?)?
-        };
-        return Some(Endpoint {
-            host: ipv6(address)?,
-            port,
-        });
+        let port = if after.is_empty() { SSH } else { port(after.strip_prefix(':')?)? };
+        return Some(Endpoint { host: ipv6(address)?, port });
     }
     if let Some(host) = ipv6(text) {
         return Some(Endpoint { host, port: SSH });
@@ -34,10 +27,7 @@ pub fn endpoint(text: &str) -> Option<Endpoint> {
         Some((host, number)) => (host, port(number)?),
         None => (text, SSH),
     };
-    host_name(host).then(|| Endpoint {
-        host: host.to_owned(),
-        port,
-    })
+    host_name(host).then(|| Endpoint { host: host.to_owned(), port })
 }
 
 fn port(text: &str) -> Option<u16> {
@@ -57,9 +47,7 @@ fn host_name(text: &str) -> bool {
 fn is_label(label: &str) -> bool {
     (1..=63).contains(&label.len())
         && !label.starts_with('-')
-        && label
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 /// A user on a server.
@@ -93,10 +81,9 @@ pub fn fingerprint(text: &str) -> Option<String> {
     let digits = text.strip_prefix("MD5:").unwrap_or(text);
     let pairs: Vec<&str> = match digits.contains(':') {
         true => digits.split(':').collect(),
-        false if digits.is_ascii() => (0..digits.len())
-            .step_by(2)
-            .map(|i| &digits[i..digits.len().min(i + 2)])
-            .collect(),
+        false if digits.is_ascii() => {
+            (0..digits.len()).step_by(2).map(|i| &digits[i..digits.len().min(i + 2)]).collect()
+        }
         false => return None,
     };
     let hex = |pair: &&str| pair.len() == 2 && pair.bytes().all(|b| b.is_ascii_hexdigit());
@@ -167,10 +154,7 @@ mod tests {
         assert_eq!(fingerprint(&format!("{sha}=")), Some(sha.clone()));
         let md5 = "MD5:00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:ff";
         assert_eq!(fingerprint(md5).as_deref(), Some(md5));
-        assert_eq!(
-            fingerprint("00112233445566778899AABBCCDDEEFF").as_deref(),
-            Some(md5)
-        );
+        assert_eq!(fingerprint("00112233445566778899AABBCCDDEEFF").as_deref(), Some(md5));
         for text in [
             "",
             "SHA256:short",
@@ -199,10 +183,7 @@ mod tests {
         assert_eq!(on("/b/", Some("f.tar")).as_deref(), Some("/b/f.tar"));
         assert_eq!(on("/", Some("f.tar")).as_deref(), Some("/f.tar"));
         assert_eq!(on("/b/f.tar", Some("f.tar")).as_deref(), Some("/b/f.tar"));
-        assert_eq!(
-            on("/b/xf.tar", Some("f.tar")).as_deref(),
-            Some("/b/xf.tar/f.tar")
-        );
+        assert_eq!(on("/b/xf.tar", Some("f.tar")).as_deref(), Some("/b/xf.tar/f.tar"));
         assert_eq!(on("f.tar", Some("f.tar")).as_deref(), Some("f.tar"));
         assert_eq!(on("/b/f.tar", None).as_deref(), Some("/b/f.tar"));
         assert_eq!(on("/b/", None), None);

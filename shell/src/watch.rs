@@ -33,9 +33,7 @@ pub fn watch(shell: &mut Shell, id: Uuid) -> Flow {
             Event::Interrupt => Some(left(shell)),
             Event::Hangup => Some(Flow::Leave(Exit::Failed)),
             Event::Failed(failures) => Some(shell.refused(&failures)),
-            Event::End
-                if seen.phase >= Some(Phase::Committed) && seen.phase <= Some(Phase::Rebooting) =>
-            {
+            Event::End if seen.phase >= Some(Phase::Committed) && seen.phase <= Some(Phase::Rebooting) => {
                 Some(going_down(shell))
             }
             Event::End => Some(agent_ended(shell)),
@@ -66,10 +64,7 @@ fn follow(
             shell.console.line(line);
         }
     }
-    let question = job
-        .question
-        .as_ref()
-        .filter(|question| seen.answered != Some(question.number));
+    let question = job.question.as_ref().filter(|question| seen.answered != Some(question.number));
     // Before that question every note is shown, these with it.
     let confirms = question.is_some_and(|question| question.kind == QuestionKind::Confirm);
     if !confirms {
@@ -109,9 +104,7 @@ fn phase_line(job: &JobView) -> Option<String> {
         Phase::Locking => "Taking the restore lock".into(),
         Phase::Snapshotting => "Taking a snapshot of the present configuration".into(),
         Phase::Validating => "Checking the new configuration".into(),
-        Phase::Committed => {
-            "Committed: the new configuration becomes active with the restart".into()
-        }
+        Phase::Committed => "Committed: the new configuration becomes active with the restart".into(),
         Phase::Activating => "Activating the new configuration".into(),
         Phase::Finishing => "Finishing: checking that the appliance is healthy".into(),
     })
@@ -119,27 +112,21 @@ fn phase_line(job: &JobView) -> Option<String> {
 
 fn going_down(shell: &mut Shell) -> Flow {
     shell.console.line("System will now reboot.");
-    shell
-        .console
-        .line("The system is going down for reboot NOW!");
+    shell.console.line("The system is going down for reboot NOW!");
     Flow::Leave(Exit::Ok)
 }
 
 /// The agent ended in the middle of a job that changes nothing yet.
 pub fn agent_ended(shell: &mut Shell) -> Flow {
-    shell
-        .console
-        .line("Error: the agent has ended [agent-unreachable]");
-    shell
-        .console
-        .line("       `show restore` tells where things stand once it runs again");
+    shell.console.line("Error: the agent has ended [agent-unreachable]");
+    shell.console.line("       `show restore` tells where things stand once it runs again");
     Flow::Next(Exit::Unreachable)
 }
 
 fn left(shell: &mut Shell) -> Flow {
-    shell.console.line(
-        "Watching stopped; the job goes on. `show restore` returns to it, `restore abort` ends it.",
-    );
+    shell
+        .console
+        .line("Watching stopped; the job goes on. `show restore` returns to it, `restore abort` ends it.");
     Flow::Next(Exit::Failed)
 }
 
@@ -155,9 +142,7 @@ fn from_history(shell: &mut Shell, id: Uuid) -> Flow {
             Flow::Next(ended(shell, entry.kind, &entry.outcome))
         }
         None => {
-            shell.console.line(format!(
-                "Error: the agent has no record of job {id} [not-found]"
-            ));
+            shell.console.line(format!("Error: the agent has no record of job {id} [not-found]"));
             Flow::Next(Exit::Failed)
         }
     }
@@ -195,10 +180,7 @@ pub fn ended(shell: &mut Shell, kind: JobKind, outcome: &Outcome) -> Exit {
     });
     if outcome.is_success() && kind == JobKind::Restore {
         // Without these words the success is still one.
-        let texts = shell
-            .client
-            .get("/v1/texts")
-            .unwrap_or_else(|_| Texts::default());
+        let texts = shell.client.get("/v1/texts").unwrap_or_else(|_| Texts::default());
         details::paragraphs(&mut shell.console, &texts.post_restore);
     }
     match outcome.is_success() {

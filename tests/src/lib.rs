@@ -1,6 +1,9 @@
 //! The harness: appliances over folders, machines that boot them, servers that hold their backups.
 
 pub mod appliance;
+pub mod relay;
+pub mod rogue;
+pub mod sshd;
 
 /// Why the harness itself could not go on.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

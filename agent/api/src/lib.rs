@@ -11,14 +11,9 @@ mod secret;
 
 pub use backup::{BackupDetails, BackupEntry, DomainChange};
 pub use failure::{Code, Failure, one_line};
-pub use identity::{
-    DeviceIdentity, HardwareIdentity, Interface, Registration, Role, Software, Version,
-};
+pub use identity::{DeviceIdentity, HardwareIdentity, Interface, Registration, Role, Software, Version};
 pub use job::{
     HistoryEntry, HostKey, JobKind, JobView, Lock, Outcome, Phase, Progress, Question, QuestionKind, Status,
-};
-pub use request::{
-    Answer, AnswerRequest, Created, Location, PublicKey, RestoreRequest, Source, Started, Texts,
 };
 pub use request::{
     Answer, AnswerRequest, Created, Location, PublicKey, RestoreRequest, Source, Started, Texts,

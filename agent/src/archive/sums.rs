@@ -25,12 +25,10 @@ impl Sums {
 
     /// Files and their digests, in the order of domains, then of paths.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &TreePath, Digest)> {
-        self.index
-            .iter()
-            .filter_map(|(domain, entry)| match entry.kind {
-                EntryKind::File { sha256, .. } => Some((domain, &entry.path, sha256)),
-                EntryKind::Folder | EntryKind::Link { .. } => None,
-            })
+        self.index.iter().filter_map(|(domain, entry)| match entry.kind {
+            EntryKind::File { sha256, .. } => Some((domain, &entry.path, sha256)),
+            EntryKind::Folder | EntryKind::Link { .. } => None,
+        })
     }
 
     /// All that will come: the tree that a reading without an error ends with.
@@ -53,12 +51,8 @@ impl Sums {
                 EntryKind::Folder => ("folder", String::new()),
                 EntryKind::Link { target } => ("link", target.clone()),
             };
-            let Entry {
-                mode, owner, group, ..
-            } = entry;
-            members.push_str(&format!(
-                "# {kind}\t{mode:04o}\t{owner}\t{group}\t{detail}\t{name}\n"
-            ));
+            let Entry { mode, owner, group, .. } = entry;
+            members.push_str(&format!("# {kind}\t{mode:04o}\t{owner}\t{group}\t{detail}\t{name}\n"));
         }
         digests.push_str(&members);
         digests.into_bytes()
@@ -66,17 +60,9 @@ impl Sums {
 
     /// Reads lines as [`Sums::write`] makes them, so that names which `sha256sum` would escape are
     /// refused, and holds them against the manifest and the limits.
-    pub(super) fn parse(
-        bytes: &[u8],
-        manifest: &Manifest,
-        limits: &Limits,
-    ) -> Result<Self, Failure> {
-        let text = std::str::from_utf8(bytes).map_err(|error| {
-            invalid(format!(
-                "{SUMS} is not UTF-8 at byte {}",
-                error.valid_up_to()
-            ))
-        })?;
+    pub(super) fn parse(bytes: &[u8], manifest: &Manifest, limits: &Limits) -> Result<Self, Failure> {
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| invalid(format!("{SUMS} is not UTF-8 at byte {}", error.valid_up_to())))?;
         if !text.is_empty() && !text.ends_with('\n') {
             return Err(invalid(format!("{SUMS} ends in the middle of a line")));
         }
@@ -88,27 +74,19 @@ impl Sums {
             if let Some(member) = line.strip_prefix("# ") {
                 members += 1;
                 if members > limits.files {
-                    return Err(too_large(
-                        format_args!("members in {at}"),
-                        members,
-                        limits.files,
-                    ));
+                    return Err(too_large(format_args!("members in {at}"), members, limits.files));
                 }
                 add_member(&mut index, member, &mut digests, manifest, limits, &at)?;
             } else {
-                let (digest, name) = digest_line(line).ok_or_else(|| {
-                    invalid(format!("{at}: {} is not '<digest>  <member>'", shown(line)))
-                })?;
+                let (digest, name) = digest_line(line)
+                    .ok_or_else(|| invalid(format!("{at}: {} is not '<digest>  <member>'", shown(line))))?;
                 if digests.insert(name, digest).is_some() {
                     return Err(twice(&at, name));
                 }
             }
         }
         if let Some(name) = digests.keys().next() {
-            return Err(invalid(format!(
-                "{SUMS} has a digest of {}, but no such file",
-                shown(name)
-            )));
+            return Err(invalid(format!("{SUMS} has a digest of {}, but no such file", shown(name))));
         }
         check_folders(&index)?;
         check_totals(&index, manifest)?;
@@ -139,28 +117,17 @@ fn add_member<'t>(
     };
     let kind = match kind {
         "file" => {
-            let size = detail
-                .parse()
-                .ok()
-                .filter(|size: &u64| size.to_string() == detail)
-                .ok_or_else(wrong)?;
+            let size =
+                detail.parse().ok().filter(|size: &u64| size.to_string() == detail).ok_or_else(wrong)?;
             let no_digest = || invalid(format!("{at}: there is no digest of {}", shown(name)));
-            EntryKind::File {
-                size,
-                sha256: digests.remove(name).ok_or_else(no_digest)?,
-                sealed: false,
-            }
+            EntryKind::File { size, sha256: digests.remove(name).ok_or_else(no_digest)?, sealed: false }
         }
         "folder" if detail.is_empty() => EntryKind::Folder,
-        "link" if mode == "0777" && is_link_target(detail) => EntryKind::Link {
-            target: detail.to_owned(),
-        },
+        "link" if mode == "0777" && is_link_target(detail) => EntryKind::Link { target: detail.to_owned() },
         _ => return Err(wrong()),
     };
     let mode = match mode.as_bytes() {
-        [b'0', b'0'..=b'7', b'0'..=b'7', b'0'..=b'7'] => {
-            u32::from_str_radix(mode, 8).map_err(|_| wrong())?
-        }
+        [b'0', b'0'..=b'7', b'0'..=b'7', b'0'..=b'7'] => u32::from_str_radix(mode, 8).map_err(|_| wrong())?,
         _ => return Err(wrong()),
     };
     if !is_owner_name(owner) || !is_owner_name(group) || fields.next().is_some() {
@@ -168,11 +135,7 @@ fn add_member<'t>(
     }
     let depth = path.as_str().split('/').count();
     if depth > limits.depth {
-        return Err(too_large(
-            format_args!("levels of {}", shown(name)),
-            depth as u64,
-            limits.depth as u64,
-        ));
+        return Err(too_large(format_args!("levels of {}", shown(name)), depth as u64, limits.depth as u64));
     }
     if manifest.domain(domain).is_none() {
         return Err(super::undeclared(name, domain));
@@ -180,16 +143,7 @@ fn add_member<'t>(
     if index.get(domain, &path).is_some() {
         return Err(twice(at, name));
     }
-    index.insert(
-        domain,
-        Entry {
-            path,
-            mode,
-            owner: owner.to_owned(),
-            group: group.to_owned(),
-            kind,
-        },
-    );
+    index.insert(domain, Entry { path, mode, owner: owner.to_owned(), group: group.to_owned(), kind });
     Ok(())
 }
 
@@ -202,10 +156,7 @@ fn check_folders(index: &Index) -> Result<(), Failure> {
     for (domain, entry) in index.iter() {
         let mut above = entry.path.parent();
         while let Some(path) = above {
-            if index
-                .get(domain, &path)
-                .is_some_and(|entry| !entry.is_folder())
-            {
+            if index.get(domain, &path).is_some_and(|entry| !entry.is_folder()) {
                 let (name, above) = (member_name(domain, &entry.path), member_name(domain, &path));
                 let why = format!("below {}, which is no folder", shown(above));
                 return Err(invalid(format!("{SUMS} lists {} {why}", shown(name))));
@@ -220,9 +171,8 @@ fn check_totals(index: &Index, manifest: &Manifest) -> Result<(), Failure> {
     for record in &manifest.domains {
         let files = index.domain(&record.name).filter(|entry| entry.is_file());
         // As u128, because the sizes are whatever the list says.
-        let (count, bytes) = files.fold((0, 0), |(count, bytes): (u64, u128), entry| {
-            (count + 1, bytes + u128::from(entry.size()))
-        });
+        let (count, bytes) = files
+            .fold((0, 0), |(count, bytes): (u64, u128), entry| (count + 1, bytes + u128::from(entry.size())));
         if (count, bytes) != (record.files, record.bytes.into()) {
             return Err(invalid(format!(
                 "{SUMS} lists {count} files of {bytes} bytes of the domain '{}', {MANIFEST} says {} of {}",
@@ -259,16 +209,8 @@ mod tests {
             "# file\t0644\troot\troot\t0\tconfig/a/ z",
         ];
         let digest = Digest::of(b"").to_string();
-        let text: String = good
-            .iter()
-            .chain(lines)
-            .map(|line| line.replace('D', &digest) + "\n")
-            .collect();
-        let limits = Limits {
-            files: 5,
-            depth: 4,
-            ..Limits::default()
-        };
+        let text: String = good.iter().chain(lines).map(|line| line.replace('D', &digest) + "\n").collect();
+        let limits = Limits { files: 5, depth: 4, ..Limits::default() };
         Sums::parse(text.as_bytes(), &toml::from_str(MANIFEST).unwrap(), &limits)
     }
 
@@ -283,17 +225,11 @@ mod tests {
             "# link\t0777\troot\troot\t../x y\tconfig/a/etc/link",
         ])
         .unwrap();
-        assert_eq!(
-            sums.get("a", &"etc/x  y".parse().unwrap()),
-            Some(Digest::of(b""))
-        );
+        assert_eq!(sums.get("a", &"etc/x  y".parse().unwrap()), Some(Digest::of(b"")));
         assert_eq!(sums.get("a", &"etc/link".parse().unwrap()), None);
         assert_eq!(sums.iter().count(), 2);
-        let again = Sums::parse(
-            &Sums::write(sums.index()),
-            &toml::from_str(MANIFEST).unwrap(),
-            &Limits::default(),
-        );
+        let again =
+            Sums::parse(&Sums::write(sums.index()), &toml::from_str(MANIFEST).unwrap(), &Limits::default());
         assert_eq!(again.unwrap(), sums);
     }
 
@@ -309,10 +245,7 @@ mod tests {
             "SHA256 (config/a/x) = D",
             "Z  config/a/x",
         ] {
-            assert!(
-                refused(&[bad]).contains("is not '<digest>  <member>'"),
-                "{bad:?}"
-            );
+            assert!(refused(&[bad]).contains("is not '<digest>  <member>'"), "{bad:?}");
         }
     }
 
@@ -350,44 +283,20 @@ mod tests {
             (&[digest, digest], "a second time"),
             (&[digest], "no such file"),
             (&["# file\t0644\troot\troot\t5\tconfig/a/c"], "no digest"),
-            (
-                &["# folder\t0750\troot\troot\t\tconfig/a/ z/b"],
-                "below 'config/a/ z', which is no folder",
-            ),
-            (
-                &["# folder\t0750\troot\troot\t\tconfig/b/c"],
-                "does not declare",
-            ),
-            (
-                &["# folder\t0750\troot\troot\t\tconfig/a/../c"],
-                "holds the part '..'",
-            ),
+            (&["# folder\t0750\troot\troot\t\tconfig/a/ z/b"], "below 'config/a/ z', which is no folder"),
+            (&["# folder\t0750\troot\troot\t\tconfig/b/c"], "does not declare"),
+            (&["# folder\t0750\troot\troot\t\tconfig/a/../c"], "holds the part '..'"),
             (&["# folder\t0750\troot\troot\t\t/etc"], "outside config/"),
+            (&["# folder\t0750\troot\troot\t\tconfig/a/1/2/3/4/5"], "5, of at most 4"),
+            (&[digest, "# file\t0644\troot\troot\t1\tconfig/a/c"], "3 files of 6 bytes"),
             (
-                &["# folder\t0750\troot\troot\t\tconfig/a/1/2/3/4/5"],
-                "5, of at most 4",
-            ),
-            (
-                &[digest, "# file\t0644\troot\troot\t1\tconfig/a/c"],
-                "3 files of 6 bytes",
-            ),
-            (
-                &[
-                    digest,
-                    "# file\t0644\troot\troot\t18446744073709551615\tconfig/a/c",
-                ],
+                &[digest, "# file\t0644\troot\troot\t18446744073709551615\tconfig/a/c"],
                 "18446744073709551620 bytes",
             ),
         ] {
-            assert!(
-                refused(lines).contains(says),
-                "{lines:?}: {}",
-                refused(lines)
-            );
+            assert!(refused(lines).contains(says), "{lines:?}: {}", refused(lines));
         }
-        let many: Vec<_> = (0..4)
-            .map(|n| format!("# folder\t0750\troot\troot\t\tconfig/a/{n}"))
-            .collect();
+        let many: Vec<_> = (0..4).map(|n| format!("# folder\t0750\troot\troot\t\tconfig/a/{n}")).collect();
         let many: Vec<_> = many.iter().map(String::as_str).collect();
         assert!(refused(&many).contains("6, of at most 5"));
     }

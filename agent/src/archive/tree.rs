@@ -19,12 +19,7 @@ pub(super) struct Tree<'a> {
 
 impl<'a> Tree<'a> {
     pub fn new(manifest: &'a Manifest, sums: &'a Sums, limits: &'a Limits) -> Self {
-        Self {
-            manifest,
-            sums,
-            limits,
-            seen: BTreeSet::new(),
-        }
+        Self { manifest, sums, limits, seen: BTreeSet::new() }
     }
 
     /// The listed entry that a member is, with its domain; none for a folder that is not listed but
@@ -37,14 +32,9 @@ impl<'a> Tree<'a> {
                 let entries = self.sums.index().domains.get_key_value(domain);
                 match entries.and_then(|(domain, entries)| Some((domain, entries.get(&path)?))) {
                     Some((domain, entry)) => Some((domain.as_str(), entry)),
-                    None if folder && entries.is_some_and(|(_, entries)| holds(entries, &path)) => {
-                        None
-                    }
+                    None if folder && entries.is_some_and(|(_, entries)| holds(entries, &path)) => None,
                     None => {
-                        return Err(invalid(format!(
-                            "member {} is not listed in {SUMS}",
-                            shown(name)
-                        )));
+                        return Err(invalid(format!("member {} is not listed in {SUMS}", shown(name))));
                     }
                 }
             }
@@ -57,18 +47,11 @@ impl<'a> Tree<'a> {
             }
         };
         if !self.seen.insert(Digest::of(name.as_bytes())) {
-            return Err(invalid(format!(
-                "member {} comes a second time",
-                shown(name)
-            )));
+            return Err(invalid(format!("member {} comes a second time", shown(name))));
         }
         let members = self.seen.len() as u64;
         if members > self.limits.files {
-            return Err(too_large(
-                "members of the archive",
-                members,
-                self.limits.files,
-            ));
+            return Err(too_large("members of the archive", members, self.limits.files));
         }
         if let Some((domain, entry)) = listed {
             compare(member, entry)?;
@@ -97,17 +80,12 @@ impl<'a> Tree<'a> {
 
     /// Everything that was listed has come.
     pub fn finish(self) -> Result<(), Failure> {
-        let mut names = self
-            .sums
-            .index()
-            .iter()
-            .map(|(domain, entry)| member_name(domain, &entry.path));
+        let mut names = self.sums.index().iter().map(|(domain, entry)| member_name(domain, &entry.path));
         match names.find(|name| !self.seen(name)) {
             None => Ok(()),
-            Some(name) => Err(invalid(format!(
-                "{} is listed in {SUMS}, but not in the archive",
-                shown(name)
-            ))),
+            Some(name) => {
+                Err(invalid(format!("{} is listed in {SUMS}, but not in the archive", shown(name))))
+            }
         }
     }
 
@@ -120,18 +98,13 @@ impl<'a> Tree<'a> {
 fn holds(entries: &BTreeMap<TreePath, Entry>, folder: &TreePath) -> bool {
     // Names like `a-b` sort between `a` and `a/c`.
     let after = entries.range(folder..).map(|(path, _)| path);
-    after
-        .take_while(|path| path.as_str().starts_with(folder.as_str()))
-        .any(|path| path.is_below(folder))
+    after.take_while(|path| path.as_str().starts_with(folder.as_str())).any(|path| path.is_below(folder))
 }
 
 /// A header says of its member what the list says.
 fn compare(member: &Member, entry: &Entry) -> Result<(), Failure> {
     let differs = |what: &str, has: &str, listed: &str| {
-        Err(invalid(format!(
-            "member {} {what} {has}, {SUMS} lists {listed}",
-            shown(&member.name)
-        )))
+        Err(invalid(format!("member {} {what} {has}, {SUMS} lists {listed}", shown(&member.name))))
     };
     let (has, target) = match &member.kind {
         Kind::File => ("file", ""),
@@ -150,26 +123,14 @@ fn compare(member: &Member, entry: &Entry) -> Result<(), Failure> {
         return differs("points to", &shown(target), &shown(listed_target));
     }
     if member.size != entry.size() {
-        return differs(
-            "has the size",
-            &member.size.to_string(),
-            &entry.size().to_string(),
-        );
+        return differs("has the size", &member.size.to_string(), &entry.size().to_string());
     }
     if member.mode != entry.mode {
-        return differs(
-            "has the mode",
-            &format!("{:o}", member.mode),
-            &format!("{:o}", entry.mode),
-        );
+        return differs("has the mode", &format!("{:o}", member.mode), &format!("{:o}", entry.mode));
     }
     if member.owner != entry.owner || member.group != entry.group {
         let (has, listed) = ((&member.owner, &member.group), (&entry.owner, &entry.group));
-        return differs(
-            "belongs to",
-            &format!("{}:{}", has.0, has.1),
-            &format!("{}:{}", listed.0, listed.1),
-        );
+        return differs("belongs to", &format!("{}:{}", has.0, has.1), &format!("{}:{}", listed.0, listed.1));
     }
     Ok(())
 }

@@ -32,9 +32,7 @@ pub fn write(
     index: &Index,
     open: &mut Open<'_>,
 ) -> Result<Manifest, Failure> {
-    index
-        .iter()
-        .try_for_each(|(domain, entry)| check(&member_name(domain, &entry.path), entry))?;
+    index.iter().try_for_each(|(domain, entry)| check(&member_name(domain, &entry.path), entry))?;
     let sums = Sums::write(index);
     let manifest = filled(manifest, index, &sums)?;
     let mtime = u64::try_from(manifest.created.as_second()).unwrap_or(0);

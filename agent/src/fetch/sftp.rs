@@ -95,13 +95,7 @@ impl Sftp {
                 version.unwrap_or_default()
             )));
         }
-        let mut sftp = Self {
-            input,
-            output,
-            last_id: 0,
-            max_read: COMMON_READ,
-            ahead: ahead.into(),
-        };
+        let mut sftp = Self { input, output, last_id: 0, max_read: COMMON_READ, ahead: ahead.into() };
         while let (Some(name), Some(_)) = (fields.string(), fields.string()) {
             if name == LIMITS.as_bytes() {
                 sftp.ask_limits().await?;
@@ -117,11 +111,7 @@ impl Sftp {
         let (_packet, read) = (fields.u64(), fields.u64());
         if let (EXTENDED_REPLY, Some(read)) = (kind, read) {
             // 0 is "no limit".
-            let read = if read == 0 {
-                MAX_READ
-            } else {
-                u32::try_from(read).unwrap_or(MAX_READ)
-            };
+            let read = if read == 0 { MAX_READ } else { u32::try_from(read).unwrap_or(MAX_READ) };
             self.max_read = read.clamp(1 << 10, MAX_READ);
         }
         Ok(())
@@ -137,14 +127,8 @@ impl Sftp {
             (HANDLE, Some(handle)) if handle.len() <= 256 => handle.to_vec(),
             _ => return Err(self.refusal(path, OPEN, kind, &answer)),
         };
-        let (size, modified) = self
-            .attributes(FSTAT, &string(&handle), path, options)
-            .await?;
-        Ok(Open {
-            handle,
-            size,
-            modified,
-        })
+        let (size, modified) = self.attributes(FSTAT, &string(&handle), path, options).await?;
+        Ok(Open { handle, size, modified })
     }
 
     async fn attributes(
@@ -166,11 +150,7 @@ impl Sftp {
             fields.u64(); // owner and group
         }
         let mode = if has(4) { fields.u32() } else { None };
-        let modified = if has(8) {
-            fields.u32().and_then(|_accessed| fields.u32())
-        } else {
-            None
-        };
+        let modified = if has(8) { fields.u32().and_then(|_accessed| fields.u32()) } else { None };
         match mode.map(|mode| mode & 0o170_000) {
             None | Some(0o100_000) => {}
             Some(0o040_000) => {
@@ -178,8 +158,7 @@ impl Sftp {
             }
             Some(_) => return Err(remote_file(path, "is not a regular file on the server")),
         }
-        let size =
-            size.ok_or_else(|| self.input.link.wrong("does not say how large the file is"))?;
+        let size = size.ok_or_else(|| self.input.link.wrong("does not say how large the file is"))?;
         if size > options.max_size {
             return Err(too_large(path, size, options));
         }
@@ -202,9 +181,7 @@ impl Sftp {
         if kind == STATUS {
             remote_file(path, status(answer).1)
         } else {
-            self.input.link.wrong(format_args!(
-                "answers the SFTP request {asked} with packet {kind}"
-            ))
+            self.input.link.wrong(format_args!("answers the SFTP request {asked} with packet {kind}"))
         }
     }
 
@@ -216,13 +193,7 @@ impl Sftp {
         from: u64,
         out: &Sender<Bytes>,
     ) -> Result<Finished, Failure> {
-        let Self {
-            mut input,
-            output,
-            last_id,
-            max_read,
-            ahead,
-        } = self;
+        let Self { mut input, output, last_id, max_read, ahead } = self;
         let (requests, queue) = unbounded_channel();
         let mut reads = Reads {
             requests,
@@ -239,19 +210,14 @@ impl Sftp {
             // exchanged the one is possible and the other not.
             never = write(&output, queue) => match never {},
         };
-        let _ = output
-            .data_bytes(packet(CLOSE, reads.next_id(), &[&reads.handle]))
-            .await;
+        let _ = output.data_bytes(packet(CLOSE, reads.next_id(), &[&reads.handle])).await;
         Ok(finished)
     }
 }
 
 /// Writes the requests, several at once where they wait. That the connection is gone is the reader's
 /// to find out, which hears why.
-async fn write(
-    output: &ChannelWriteHalf<Msg>,
-    mut queue: UnboundedReceiver<Vec<u8>>,
-) -> Infallible {
+async fn write(output: &ChannelWriteHalf<Msg>, mut queue: UnboundedReceiver<Vec<u8>>) -> Infallible {
     while let Some(mut requests) = queue.recv().await {
         while let Ok(more) = queue.try_recv() {
             requests.extend_from_slice(&more);
@@ -294,16 +260,8 @@ impl Reads {
     fn request(&mut self, offset: u64, length: u32) -> Read {
         let id = self.next_id();
         let place = [&offset.to_be_bytes()[..], &length.to_be_bytes()].concat();
-        let _ = self
-            .requests
-            .send(packet(READ, id, &[&self.handle, &place]));
-        Read {
-            id,
-            offset,
-            length,
-            done: false,
-            held: Vec::new(),
-        }
+        let _ = self.requests.send(packet(READ, id, &[&self.handle, &place]));
+        Read { id, offset, length, done: false, held: Vec::new() }
     }
 
     async fn run(
@@ -314,10 +272,7 @@ impl Reads {
         out: &Sender<Bytes>,
     ) -> Result<Finished, Failure> {
         loop {
-            let oldest = self
-                .under_way
-                .front()
-                .map_or(self.asked, |read| read.offset);
+            let oldest = self.under_way.front().map_or(self.asked, |read| read.offset);
             while self.asked < self.end && self.asked - oldest < ahead {
                 let length = (self.end - self.asked).min(self.chunk.into()) as u32;
                 let read = self.request(self.asked, length);
@@ -334,18 +289,9 @@ impl Reads {
     }
 
     /// Takes one answer; `false` when nobody takes the bytes any more.
-    async fn answer(
-        &mut self,
-        input: &mut Input,
-        path: &str,
-        out: &Sender<Bytes>,
-    ) -> Result<bool, Failure> {
+    async fn answer(&mut self, input: &mut Input, path: &str, out: &Sender<Bytes>) -> Result<bool, Failure> {
         let header = Header::read(input).await?;
-        let Some(place) = self
-            .under_way
-            .iter()
-            .position(|read| read.id == header.id && !read.done)
-        else {
+        let Some(place) = self.under_way.iter().position(|read| read.id == header.id && !read.done) else {
             return Err(header.unasked(input));
         };
         let read = &mut self.under_way[place];
@@ -355,25 +301,15 @@ impl Reads {
             return Err(match code {
                 Some(STATUS_EOF) => remote_file(
                     path,
-                    format!(
-                        "had {end} bytes when it was opened, and ends before byte {offset} now"
-                    ),
+                    format!("had {end} bytes when it was opened, and ends before byte {offset} now"),
                 )
                 .hint("it was changed while it was read; try again when it is whole"),
                 _ => remote_file(path, format!("cannot be read at byte {offset}: {words}")),
             });
         }
-        let length = if header.length >= 4 {
-            u32::from_be_bytes(input.exactly().await?)
-        } else {
-            0
-        };
+        let length = if header.length >= 4 { u32::from_be_bytes(input.exactly().await?) } else { 0 };
         let asked = read.length;
-        if header.kind != DATA
-            || length == 0
-            || length > asked
-            || header.length != length as usize + 4
-        {
+        if header.kind != DATA || length == 0 || length > asked || header.length != length as usize + 4 {
             return Err(input.link.wrong(format_args!(
                 "answers an SFTP read of {asked} bytes with packet {}, {length} bytes of data and a length of {}",
                 header.kind, header.length
@@ -392,20 +328,12 @@ impl Reads {
         (read.done, read.length) = (true, length);
         if length < asked {
             // Less than was asked for, which a server may do: ask for the rest, and for less from now on.
-            let rest = self.request(
-                self.under_way[place].offset + u64::from(length),
-                asked - length,
-            );
+            let rest = self.request(self.under_way[place].offset + u64::from(length), asked - length);
             self.under_way.insert(place + 1, rest);
             self.chunk = self.chunk.min(length.max(4 << 10));
         }
         while self.under_way.front().is_some_and(|read| read.done) {
-            for piece in self
-                .under_way
-                .pop_front()
-                .into_iter()
-                .flat_map(|read| read.held)
-            {
+            for piece in self.under_way.pop_front().into_iter().flat_map(|read| read.held) {
                 if out.send(piece).await.is_err() {
                     return Ok(false);
                 }
@@ -427,21 +355,13 @@ impl Header {
     async fn read(input: &mut Input) -> Result<Self, Failure> {
         let [l0, l1, l2, l3, kind, id @ ..] = input.exactly::<9>().await?;
         let length = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
-        let max = if kind == DATA {
-            MAX_READ as usize + 9
-        } else {
-            MAX_ANSWER
-        };
+        let max = if kind == DATA { MAX_READ as usize + 9 } else { MAX_ANSWER };
         if !(5..=max).contains(&length) {
-            return Err(input.link.wrong(format_args!(
-                "sent an SFTP packet of {length} bytes; 5 to {max} are right"
-            )));
+            return Err(input
+                .link
+                .wrong(format_args!("sent an SFTP packet of {length} bytes; 5 to {max} are right")));
         }
-        Ok(Self {
-            length: length - 5,
-            kind,
-            id: u32::from_be_bytes(id),
-        })
+        Ok(Self { length: length - 5, kind, id: u32::from_be_bytes(id) })
     }
 
     async fn rest(&self, input: &mut Input) -> Result<Vec<u8>, Failure> {
@@ -468,10 +388,7 @@ fn status(answer: &[u8]) -> (Option<u32>, String) {
         Some(STATUS_PERMISSION_DENIED) => "may not be read by this user on the server".to_owned(),
         Some(code) => {
             let words = String::from_utf8_lossy(fields.string().unwrap_or_default()).into_owned();
-            format!(
-                "cannot be read: the server says {} (SFTP status {code})",
-                quote(&words, 200)
-            )
+            format!("cannot be read: the server says {} (SFTP status {code})", quote(&words, 200))
         }
         None => "cannot be read: the server sent a status without a code".to_owned(),
     };

@@ -25,32 +25,18 @@ const MAX_BANNER_BYTES: usize = 16 << 10;
 const SILENCE: Duration = Duration::from_secs(20 * 60);
 
 /// The addresses of a host, in the resolver's order.
-pub(super) async fn resolve(
-    host: &str,
-    port: u16,
-    options: &Options,
-) -> Result<Vec<SocketAddr>, Failure> {
+pub(super) async fn resolve(host: &str, port: u16, options: &Options) -> Result<Vec<SocketAddr>, Failure> {
     let unresolved = |why: String| {
-        Failure::new(
-            Code::NameUnresolved,
-            format!("the name {host} does not resolve: {why}"),
-        )
-        .hint("check the name and the DNS servers, or give the address")
+        Failure::new(Code::NameUnresolved, format!("the name {host} does not resolve: {why}"))
+            .hint("check the name and the DNS servers, or give the address")
     };
     match timeout(options.connect_timeout, lookup_host((host, port))).await {
         Ok(Ok(found)) => {
             let addresses: Vec<SocketAddr> = found.collect();
-            if addresses.is_empty() {
-                Err(unresolved("no address".to_owned()))
-            } else {
-                Ok(addresses)
-            }
+            if addresses.is_empty() { Err(unresolved("no address".to_owned())) } else { Ok(addresses) }
         }
         Ok(Err(error)) => Err(unresolved(error.to_string())),
-        Err(_) => Err(unresolved(format!(
-            "no answer in {} s",
-            options.connect_timeout.as_secs()
-        ))),
+        Err(_) => Err(unresolved(format!("no answer in {} s", options.connect_timeout.as_secs()))),
     }
 }
 
@@ -83,49 +69,27 @@ pub(super) async fn dial(
     stream
         .set_nodelay(true)
         .map_err(|e| Failure::io(format_args!("cannot set up the connection to {server}"), &e))?;
-    let link = Link {
-        server: server.to_owned(),
-        state: Arc::default(),
-    };
-    let client = Client {
-        link: link.clone(),
-        judge: judge.clone(),
-    };
+    let link = Link { server: server.to_owned(), state: Arc::default() };
+    let client = Client { link: link.clone(), judge: judge.clone() };
     let window = window(round_trip);
     let config = Arc::new(config(judge, tried, window, options));
     // Two reads of the socket for each packet become one for several.
     let stream = BufReader::with_capacity(128 << 10, stream);
-    let connected = timeout(
-        options.connect_timeout,
-        client::connect_stream(config, stream, client),
-    )
-    .await;
+    let connected = timeout(options.connect_timeout, client::connect_stream(config, stream, client)).await;
     let judgement = link.state().judgement.take();
     match (connected, judgement) {
-        (Ok(Ok(handle)), Some(judgement)) => Ok(Dialled::Connected(
-            Session {
-                handle,
-                link,
-                window,
-            },
-            judgement,
-        )),
-        (_, Some(Judgement::Refused(failure))) => Err(failure),
-        (Ok(Err(Broken::Ssh(russh::Error::UnknownKey))), Some(judgement)) => {
-            Ok(Dialled::HostKey(judgement))
+        (Ok(Ok(handle)), Some(judgement)) => {
+            Ok(Dialled::Connected(Session { handle, link, window }, judgement))
         }
-        (
-            Ok(Err(Broken::Ssh(russh::Error::NoCommonAlgo {
-                kind: russh::AlgorithmKind::Key,
-                ..
-            }))),
-            _,
-        ) if !tried.is_empty() => Ok(Dialled::NoSuchHostKey),
+        (_, Some(Judgement::Refused(failure))) => Err(failure),
+        (Ok(Err(Broken::Ssh(russh::Error::UnknownKey))), Some(judgement)) => Ok(Dialled::HostKey(judgement)),
+        (Ok(Err(Broken::Ssh(russh::Error::NoCommonAlgo { kind: russh::AlgorithmKind::Key, .. }))), _)
+            if !tried.is_empty() =>
+        {
+            Ok(Dialled::NoSuchHostKey)
+        }
         (Ok(Err(broken)), _) => Err(broken.into_failure(server)),
-        (Ok(Ok(_)), None) => Err(Failure::new(
-            Code::RemoteProtocol,
-            format!("{server} showed no host key"),
-        )),
+        (Ok(Ok(_)), None) => Err(Failure::new(Code::RemoteProtocol, format!("{server} showed no host key"))),
         (Err(_), _) => Err(link.stalled(options.connect_timeout)),
     }
 }
@@ -145,11 +109,8 @@ async fn reach(
         };
         errors.push(format!("{}: {why}", address.ip()));
     }
-    Err(Failure::new(
-        Code::HostUnreachable,
-        format!("{server} cannot be reached ({})", errors.join("; ")),
-    )
-    .hint("check the address, the port, the route and what filters between the two"))
+    Err(Failure::new(Code::HostUnreachable, format!("{server} cannot be reached ({})", errors.join("; ")))
+        .hint("check the address, the port, the route and what filters between the two"))
 }
 
 fn config(judge: &Judge, tried: &[PublicKey], window: u32, options: &Options) -> client::Config {
@@ -184,11 +145,7 @@ fn config(judge: &Judge, tried: &[PublicKey], window: u32, options: &Options) ->
 /// Bytes that may be under way: what a fast network needs for one round trip, without the memory for
 /// it where the server is near.
 fn window(round_trip: Duration) -> u32 {
-    if round_trip < Duration::from_millis(5) {
-        2 << 20
-    } else {
-        8 << 20
-    }
+    if round_trip < Duration::from_millis(5) { 2 << 20 } else { 8 << 20 }
 }
 
 impl Session {
@@ -245,19 +202,13 @@ impl Link {
 
     /// The connection is gone: why, as far as it is known.
     pub fn lost(&self) -> Failure {
-        self.state()
-            .ended
-            .clone()
-            .unwrap_or_else(|| broken_off(&self.server, "closed without a word"))
+        self.state().ended.clone().unwrap_or_else(|| broken_off(&self.server, "closed without a word"))
     }
 
     pub fn stalled(&self, limit: Duration) -> Failure {
         let seconds = limit.as_secs_f32();
-        Failure::new(
-            Code::Stalled,
-            format!("{} sent nothing of use for {seconds} s", self.server),
-        )
-        .hint("check the network and the load of the server, then try again")
+        Failure::new(Code::Stalled, format!("{} sent nothing of use for {seconds} s", self.server))
+            .hint("check the network and the load of the server, then try again")
     }
 
     /// The server broke the protocol; `how` completes the sentence that begins with its name.
@@ -268,11 +219,8 @@ impl Link {
 }
 
 fn broken_off(server: &str, why: impl std::fmt::Display) -> Failure {
-    Failure::new(
-        Code::ConnectionLost,
-        format!("the connection to {server} broke off: {why}"),
-    )
-    .hint("try again; what was received so far is kept where the server lets us go on")
+    Failure::new(Code::ConnectionLost, format!("the connection to {server} broke off: {why}"))
+        .hint("try again; what was received so far is kept where the server lets us go on")
 }
 
 /// At most `max` characters of a server's text, safe to show.
@@ -318,11 +266,8 @@ impl Broken {
             Error::KeepaliveTimeout | Error::InactivityTimeout | Error::ConnectionTimeout => {
                 broken_off(server, "silent for too long")
             }
-            Error::Version => Failure::new(
-                Code::RemoteProtocol,
-                format!("{server} is not an SSH server"),
-            )
-            .hint("check the address and the port"),
+            Error::Version => Failure::new(Code::RemoteProtocol, format!("{server} is not an SSH server"))
+                .hint("check the address and the port"),
             Error::NoCommonAlgo { kind, theirs, .. } => Failure::new(
                 Code::RemoteProtocol,
                 format!(
@@ -333,10 +278,7 @@ impl Broken {
             .hint("update the server's SSH software"),
             other => Failure::new(
                 Code::RemoteProtocol,
-                format!(
-                    "{server} broke the SSH protocol: {}",
-                    excerpt(&other.to_string(), 200)
-                ),
+                format!("{server} broke the SSH protocol: {}", excerpt(&other.to_string(), 200)),
             )
             .hint("check that this is the right server, and its SSH software"),
         }
@@ -354,10 +296,7 @@ impl client::Handler for Client {
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Broken> {
         let judgement = match shown.certificate() {
-            Some(_) => Judgement::Refused(
-                self.link
-                    .wrong("showed a certificate, which was not asked for"),
-            ),
+            Some(_) => Judgement::Refused(self.link.wrong("showed a certificate, which was not asked for")),
             None => self.judge.judge(&shown.public_key()),
         };
         let accepted = judgement.accepts();
@@ -372,14 +311,10 @@ impl client::Handler for Client {
         if state.banner_bytes > MAX_BANNER_BYTES || state.banner_count > MAX_BANNERS {
             drop(state);
             let limits = format!("{MAX_BANNERS} banners or {MAX_BANNER_BYTES} bytes of them");
-            return Err(Broken::Refused(
-                self.link.wrong(format_args!("sent more than {limits}")),
-            ));
+            return Err(Broken::Refused(self.link.wrong(format_args!("sent more than {limits}"))));
         }
         let lines = banner.lines().filter(|line| !line.trim().is_empty());
-        state
-            .banners
-            .extend(lines.take(MAX_BANNERS).map(|line| excerpt(line, 200)));
+        state.banners.extend(lines.take(MAX_BANNERS).map(|line| excerpt(line, 200)));
         Ok(())
     }
 
@@ -388,10 +323,7 @@ impl client::Handler for Client {
         let (failure, farewell) = match reason {
             DisconnectReason::ReceivedDisconnect(info) => {
                 let words = quote(&info.message, 200);
-                (
-                    broken_off(server, format_args!("the server says {words}")),
-                    Some(words),
-                )
+                (broken_off(server, format_args!("the server says {words}")), Some(words))
             }
             DisconnectReason::Error(broken) => (broken.into_failure(server), None),
         };

@@ -51,10 +51,7 @@ pub fn folder(name: impl AsRef<[u8]>) -> Member {
 }
 
 pub fn link(name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Member {
-    Member {
-        link: target.as_ref().to_vec(),
-        ..member(name, b'2', b"")
-    }
+    Member { link: target.as_ref().to_vec(), ..member(name, b'2', b"") }
 }
 
 impl Member {
@@ -63,10 +60,7 @@ impl Member {
     }
 
     pub fn unlisted(self) -> Self {
-        Self {
-            listed: false,
-            ..self
-        }
+        Self { listed: false, ..self }
     }
 
     pub fn after(self, before: Vec<u8>) -> Self {
@@ -79,11 +73,7 @@ impl Member {
         put(&mut block, 0, &self.name[..self.name.len().min(100)]);
         put(&mut block, 100, format!("{:07o}", self.mode).as_bytes());
         put(&mut block, 108, b"0000000\x000000000\0");
-        put(
-            &mut block,
-            124,
-            format!("{:011o}", self.content.len()).as_bytes(),
-        );
+        put(&mut block, 124, format!("{:011o}", self.content.len()).as_bytes());
         put(&mut block, 136, b"14761533117");
         block[156] = self.flag;
         put(&mut block, 157, &self.link[..self.link.len().min(100)]);
@@ -125,9 +115,7 @@ pub fn pax(body: impl AsRef<[u8]>) -> Vec<u8> {
 
 pub fn pax_record(key: &str, value: &str) -> String {
     let rest = key.len() + value.len() + 3;
-    let length = (rest..)
-        .find(|length| *length == rest + length.to_string().len())
-        .unwrap();
+    let length = (rest..).find(|length| *length == rest + length.to_string().len()).unwrap();
     format!("{length} {key}={value}\n")
 }
 
@@ -150,11 +138,7 @@ impl Parts {
     }
 
     /// With a change to the manifest's and to the sums' text before they are sealed.
-    pub fn with(
-        members: Vec<Member>,
-        toml: impl Fn(&mut String),
-        list: impl Fn(&mut String),
-    ) -> Self {
+    pub fn with(members: Vec<Member>, toml: impl Fn(&mut String), list: impl Fn(&mut String)) -> Self {
         let mut lines = String::new();
         let mut sums = String::new();
         let mut counts: BTreeMap<String, (u64, u64)> = BTreeMap::new();
@@ -174,9 +158,7 @@ impl Parts {
                 *count = (count.0 + 1, count.1 + size as u64);
             }
             let (mode, owner, group) = (member.mode, &member.owner, &member.group);
-            lines += &format!(
-                "# {kind}\t{mode:04o}\t{owner}\t{group}\t{detail}\tconfig/{domain}/{path}\n"
-            );
+            lines += &format!("# {kind}\t{mode:04o}\t{owner}\t{group}\t{detail}\tconfig/{domain}/{path}\n");
         }
         sums += &lines;
         list(&mut sums);
@@ -198,19 +180,8 @@ impl Parts {
     }
 
     pub fn bytes(&self) -> Vec<u8> {
-        let members = self
-            .members
-            .iter()
-            .map(Member::bytes)
-            .collect::<Vec<_>>()
-            .concat();
-        [
-            self.manifest.bytes(),
-            self.sums.bytes(),
-            members,
-            self.end.clone(),
-        ]
-        .concat()
+        let members = self.members.iter().map(Member::bytes).collect::<Vec<_>>().concat();
+        [self.manifest.bytes(), self.sums.bytes(), members, self.end.clone()].concat()
     }
 }
 

@@ -22,12 +22,8 @@ fn refused_or_same(bytes: &[u8], whole: &Recorder, what: &str) -> bool {
             false
         }
         Err(failure) => {
-            let codes = [
-                Code::ArchiveInvalid,
-                Code::ArchiveTooLarge,
-                Code::DigestMismatch,
-                Code::ArchiveFormat,
-            ];
+            let codes =
+                [Code::ArchiveInvalid, Code::ArchiveTooLarge, Code::DigestMismatch, Code::ArchiveFormat];
             assert!(codes.contains(&failure.code), "{what}: {failure:?}");
             true
         }
@@ -41,11 +37,7 @@ fn an_archive_cut_at_any_byte_is_refused() {
         record(&whole).unwrap();
         for end in 0..whole.len() {
             let failure = record(&whole[..end]).unwrap_err();
-            assert_eq!(
-                failure.code,
-                Code::ArchiveInvalid,
-                "cut at {end}: {failure}"
-            );
+            assert_eq!(failure.code, Code::ArchiveInvalid, "cut at {end}: {failure}");
         }
     }
 }
@@ -62,18 +54,10 @@ fn a_flipped_bit_in_any_byte_is_found_or_changes_nothing() {
         for at in 0..whole.len() {
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << numbers.next(8);
-            refused += usize::from(refused_or_same(
-                &bytes,
-                &expected,
-                &format!("{kind} byte {at}"),
-            ));
+            refused += usize::from(refused_or_same(&bytes, &expected, &format!("{kind} byte {at}")));
         }
         // Only a gzip header's time and name, and spaces for NUL, may change unnoticed.
-        assert!(
-            refused + 100 > whole.len(),
-            "{kind}: {refused} of {} refused",
-            whole.len()
-        );
+        assert!(refused + 100 > whole.len(), "{kind}: {refused} of {} refused", whole.len());
     }
 }
 
@@ -87,17 +71,12 @@ fn random_blocks_never_do_more_than_be_refused() {
     for round in 0..2_000 {
         let mut bytes = whole.clone();
         for _ in 0..=numbers.next(3) {
-            let (from, to) = (
-                numbers.next(bytes.len() as u64 / 512),
-                numbers.next(bytes.len() as u64 / 512),
-            );
+            let (from, to) = (numbers.next(bytes.len() as u64 / 512), numbers.next(bytes.len() as u64 / 512));
             let (from, to) = (from as usize * 512, to as usize * 512);
             match numbers.next(4) {
                 0 => bytes.copy_within(from..from + 512, to),
                 1 => drop(bytes.drain(from..from + 512)),
-                2 => {
-                    drop(bytes.splice(to..to, whole[from.min(whole.len() - 512)..][..512].to_vec()))
-                }
+                2 => drop(bytes.splice(to..to, whole[from.min(whole.len() - 512)..][..512].to_vec())),
                 _ => bytes[from..from + 512].fill_with(|| numbers.next(256) as u8),
             }
         }

@@ -21,10 +21,7 @@ fn refused(bytes: &[u8], says: &[&str]) {
     let failure = failure(bytes);
     assert_eq!(failure.code, Code::ArchiveInvalid, "{failure}");
     for part in says {
-        assert!(
-            failure.message.contains(part),
-            "'{part}' is not in: {failure}"
-        );
+        assert!(failure.message.contains(part), "'{part}' is not in: {failure}");
     }
 }
 
@@ -55,8 +52,5 @@ fn an_archive_in_the_profile_is_accepted() {
     ];
     let recorder = accepted(&archive(members));
     assert_eq!(recorder.entries.len(), 6);
-    assert_eq!(
-        recorder.contents[&("net".into(), "etc/hosts".into())],
-        b"content\n"
-    );
+    assert_eq!(recorder.contents[&("net".into(), "etc/hosts".into())], b"content\n");
 }

@@ -19,10 +19,7 @@ fn run(program: &str, arguments: &[&str], folder: &Path) -> String {
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && errors.is_empty(),
-        "{program} {arguments:?}: {errors}"
-    );
+    assert!(output.status.success() && errors.is_empty(), "{program} {arguments:?}: {errors}");
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -35,10 +32,7 @@ fn everything_written_is_read_again() {
         assert_eq!(recorder.manifest.as_ref(), Some(&manifest));
         assert_eq!(recorder.index(), sample.index);
         assert_eq!(recorder.contents, sample.contents);
-        assert_eq!(
-            read_manifest(&bytes[..], &Limits::default()).unwrap(),
-            manifest
-        );
+        assert_eq!(read_manifest(&bytes[..], &Limits::default()).unwrap(), manifest);
         let sums = recorder.sums.unwrap();
         for (domain, entry) in sample.index.iter().filter(|(_, entry)| entry.is_file()) {
             assert!(sums.get(domain, &entry.path).is_some(), "{}", entry.path);
@@ -56,11 +50,7 @@ fn the_same_configuration_makes_the_same_bytes() {
 #[test]
 fn the_ha_domain_comes_first() {
     let recorder = record(&archive().1).unwrap();
-    let mut domains: Vec<_> = recorder
-        .entries
-        .into_iter()
-        .map(|(domain, _)| domain)
-        .collect();
+    let mut domains: Vec<_> = recorder.entries.into_iter().map(|(domain, _)| domain).collect();
     domains.dedup();
     assert_eq!(domains, ["ha", "firewall", "pki", "system"]);
 }
@@ -80,29 +70,16 @@ fn tar_lists_and_unpacks_it_and_sha256sum_accepts_it() {
     std::fs::write(at.join("a.tar"), archive().1).unwrap();
     let listing = run("tar", &["tvf", "a.tar"], at);
     assert_eq!(listing.lines().count(), sample().index.iter().count() + 2);
-    let key = listing
-        .lines()
-        .find(|line| line.contains("a key.pem"))
-        .unwrap();
-    assert!(
-        key.starts_with("-r--------") && key.contains("root/root"),
-        "{key}"
-    );
+    let key = listing.lines().find(|line| line.contains("a key.pem")).unwrap();
+    assert!(key.starts_with("-r--------") && key.contains("root/root"), "{key}");
     assert!(key.contains("70001 2025-03-04 05:06"), "{key}");
-    assert!(
-        listing.contains("config/system/etc/localtime -> /usr/share/zoneinfo/UTC"),
-        "{listing}"
-    );
+    assert!(listing.contains("config/system/etc/localtime -> /usr/share/zoneinfo/UTC"), "{listing}");
 
     run("tar", &["xpf", "a.tar"], at);
     let checked = run("sha256sum", &["-c", "--strict", "SHA256SUMS"], at);
     assert_eq!(checked.lines().count() as u64, sample().index.totals().1);
     for ((domain, path), content) in &sample().contents {
-        assert_eq!(
-            &std::fs::read(at.join("config").join(domain).join(path)).unwrap(),
-            content,
-            "{path}"
-        );
+        assert_eq!(&std::fs::read(at.join("config").join(domain).join(path)).unwrap(), content, "{path}");
     }
 }
 
@@ -133,20 +110,12 @@ fn an_archive_through_a_pipe_in_small_pieces_is_read() {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             self.1 = !self.1;
             let most = buffer.len().min(1);
-            if self.1 {
-                Err(io::ErrorKind::Interrupted.into())
-            } else {
-                self.0.read(&mut buffer[..most])
-            }
+            if self.1 { Err(io::ErrorKind::Interrupted.into()) } else { self.0.read(&mut buffer[..most]) }
         }
     }
     let (manifest, bytes) = archive();
     for bytes in [gzip(&bytes), bytes] {
-        let read = read(
-            Drip(&bytes, false),
-            &Limits::default(),
-            &mut Recorder::default(),
-        );
+        let read = read(Drip(&bytes, false), &Limits::default(), &mut Recorder::default());
         assert_eq!(read.unwrap(), manifest);
     }
 }
@@ -157,10 +126,7 @@ fn a_failure_of_the_stream_comes_out_as_it_was() {
     impl Read for Broken<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             match self.0.read(buffer)? {
-                0 => Err(io::Error::other(Failure::new(
-                    Code::ConnectionLost,
-                    "the server went away",
-                ))),
+                0 => Err(io::Error::other(Failure::new(Code::ConnectionLost, "the server went away"))),
                 count => Ok(count),
             }
         }
@@ -186,18 +152,12 @@ fn a_file_that_changes_while_it_is_written_ends_the_writing() {
     for (content, says) in [
         (&b"twelve bytez"[..], "SHA-256"),
         (b"short", "only 5 bytes, the index says 12"),
-        (
-            b"twelve bytes and more",
-            "more than 12 bytes, the index says 12",
-        ),
+        (b"twelve bytes and more", "more than 12 bytes, the index says 12"),
     ] {
         let failure = write_with(content);
         assert_eq!(failure.code, Code::DigestMismatch);
         assert!(failure.message.contains(says), "{failure}");
-        assert!(
-            failure.message.contains("config/net/etc/hosts"),
-            "{failure}"
-        );
+        assert!(failure.message.contains("config/net/etc/hosts"), "{failure}");
     }
 }
 
@@ -215,11 +175,7 @@ fn what_the_reader_would_refuse_is_not_written() {
         assert!(failure.message.contains(says), "{failure}");
     };
     let net = || manifest(&["net"]);
-    refuse(
-        |entry| entry.owner = "Domain Users".into(),
-        net(),
-        "'Domain Users' is no owner's name",
-    );
+    refuse(|entry| entry.owner = "Domain Users".into(), net(), "'Domain Users' is no owner's name");
     refuse(|entry| entry.mode = 0o755, net(), "mode 755, not 777");
     refuse(
         |entry| entry.kind = reinstate_agent::tree::EntryKind::Folder,
@@ -232,9 +188,7 @@ fn what_the_reader_would_refuse_is_not_written() {
     };
     refuse(four, net(), "mode 4755, not at most 777");
     let target = |entry: &mut Entry| {
-        entry.kind = reinstate_agent::tree::EntryKind::Link {
-            target: "a\nb".into(),
-        };
+        entry.kind = reinstate_agent::tree::EntryKind::Link { target: "a\nb".into() };
     };
     refuse(target, net(), "is no path");
     refuse(|_| {}, manifest(&["net", "net"]), "'net' twice");
@@ -243,21 +197,12 @@ fn what_the_reader_would_refuse_is_not_written() {
 /// Just the reading of a stream by real gzip, which other packers of archives use.
 #[test]
 fn an_archive_that_gzip_compressed_is_read() {
-    let mut child = Command::new("gzip")
-        .arg("-9")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        Command::new("gzip").arg("-9").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     let writer = std::thread::spawn(move || input.write_all(&archive().1).unwrap());
     let mut bytes = Vec::new();
-    child
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_end(&mut bytes)
-        .unwrap();
+    child.stdout.take().unwrap().read_to_end(&mut bytes).unwrap();
     writer.join().unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(record(&bytes).unwrap().index(), sample().index);

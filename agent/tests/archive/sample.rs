@@ -7,9 +7,7 @@ use reinstate_agent::archive::{
     DomainRecord, HaGroup, HaMember, Limits, Manifest, Receiver, Sums, read, write,
 };
 use reinstate_agent::tree::{Digest, Entry, EntryKind, Index};
-use reinstate_api::{
-    DeviceIdentity, Failure, HardwareIdentity, Interface, Registration, Role, Software,
-};
+use reinstate_api::{DeviceIdentity, Failure, HardwareIdentity, Interface, Registration, Role, Software};
 
 pub type Contents = BTreeMap<(String, String), Vec<u8>>;
 
@@ -22,13 +20,8 @@ pub struct Sample {
 
 impl Sample {
     pub fn file(mut self, domain: &str, path: &str, mode: u32, content: &[u8]) -> Self {
-        let kind = EntryKind::File {
-            size: content.len() as u64,
-            sha256: Digest::of(content),
-            sealed: false,
-        };
-        self.contents
-            .insert((domain.into(), path.into()), content.to_vec());
+        let kind = EntryKind::File { size: content.len() as u64, sha256: Digest::of(content), sealed: false };
+        self.contents.insert((domain.into(), path.into()), content.to_vec());
         self.insert(domain, path, mode, kind)
     }
 
@@ -37,24 +30,12 @@ impl Sample {
     }
 
     pub fn link(self, domain: &str, path: &str, target: &str) -> Self {
-        self.insert(
-            domain,
-            path,
-            0o777,
-            EntryKind::Link {
-                target: target.into(),
-            },
-        )
+        self.insert(domain, path, 0o777, EntryKind::Link { target: target.into() })
     }
 
     fn insert(mut self, domain: &str, path: &str, mode: u32, kind: EntryKind) -> Self {
-        let entry = Entry {
-            path: path.parse().unwrap(),
-            mode,
-            owner: "root".into(),
-            group: "root".into(),
-            kind,
-        };
+        let entry =
+            Entry { path: path.parse().unwrap(), mode, owner: "root".into(), group: "root".into(), kind };
         self.index.insert(domain, entry);
         self
     }
@@ -75,21 +56,11 @@ pub fn sample() -> Sample {
     let long = format!("etc/{}/{}", "deep-".repeat(30), "name-".repeat(40));
     Sample::default()
         .folder("ha", "etc/keepalived", 0o750)
-        .file(
-            "ha",
-            "etc/keepalived/keepalived.conf",
-            0o640,
-            b"vrrp_instance a {}\n",
-        )
+        .file("ha", "etc/keepalived/keepalived.conf", 0o640, b"vrrp_instance a {}\n")
         .file("firewall", "etc/nftables.conf", 0o644, b"flush ruleset\n")
         .folder("firewall", "etc/nftables.d", 0o755)
         .file("firewall", "etc/nftables.d/block", 0o600, &[b'#'; 512])
-        .file(
-            "firewall",
-            "etc/nftables.d/block-and-one",
-            0o600,
-            &[b'#'; 513],
-        )
+        .file("firewall", "etc/nftables.d/block-and-one", 0o600, &[b'#'; 513])
         .file("firewall", "etc/nftables.d/empty", 0o600, b"")
         .folder("pki", "etc/ssl/private", 0o700)
         .file("pki", "etc/ssl/private/a key.pem", 0o400, &pattern(70_001))
@@ -134,10 +105,7 @@ pub fn manifest(domains: &[&str]) -> Manifest {
             patch: "2".into(),
             hotfixes: vec!["HF-1".into()],
         },
-        manager: Some(Registration {
-            host: "192.0.2.1".into(),
-            ..Registration::default()
-        }),
+        manager: Some(Registration { host: "192.0.2.1".into(), ..Registration::default() }),
         ha: Some(HaGroup {
             name: "pair".into(),
             members: vec![HaMember {
@@ -198,11 +166,8 @@ impl Receiver for Recorder {
     fn file(&mut self, domain: &str, entry: &Entry, content: &mut dyn Read) -> Result<(), Failure> {
         self.folder(domain, entry)?;
         let mut bytes = Vec::new();
-        content
-            .read_to_end(&mut bytes)
-            .map_err(|error| Failure::io("cannot read", &error))?;
-        self.contents
-            .insert((domain.into(), entry.path.as_str().into()), bytes);
+        content.read_to_end(&mut bytes).map_err(|error| Failure::io("cannot read", &error))?;
+        self.contents.insert((domain.into(), entry.path.as_str().into()), bytes);
         Ok(())
     }
 }
@@ -210,9 +175,7 @@ impl Receiver for Recorder {
 impl Recorder {
     pub fn index(&self) -> Index {
         let mut index = Index::default();
-        self.entries
-            .iter()
-            .for_each(|(domain, entry)| index.insert(domain, entry.clone()));
+        self.entries.iter().for_each(|(domain, entry)| index.insert(domain, entry.clone()));
         index
     }
 }
@@ -239,10 +202,7 @@ pub struct Numbers(pub u64);
 
 impl Numbers {
     pub fn next(&mut self, below: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % below
     }
 }

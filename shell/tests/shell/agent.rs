@@ -57,22 +57,14 @@ impl Agent {
         let log = Log::default();
         let mut routes = BTreeMap::from([
             ("POST /v1/answer".to_owned(), Reply::Json(200, json!({}))),
-            (
-                "POST /v1/restore".to_owned(),
-                Reply::Json(200, json!({ "id": id() })),
-            ),
+            ("POST /v1/restore".to_owned(), Reply::Json(200, json!({ "id": id() }))),
             ("GET /v1/texts".to_owned(), Reply::Json(200, texts())),
         ]);
-        routes.extend(
-            replies
-                .iter()
-                .map(|(route, reply)| ((*route).to_owned(), reply.clone())),
-        );
+        routes.extend(replies.iter().map(|(route, reply)| ((*route).to_owned(), reply.clone())));
         let (shared, routes) = (Arc::clone(&log), Arc::new(routes));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (log, routes, steps) =
-                    (Arc::clone(&shared), Arc::clone(&routes), steps.clone());
+                let (log, routes, steps) = (Arc::clone(&shared), Arc::clone(&routes), steps.clone());
                 // A client that goes away early is part of what is tested.
                 std::thread::spawn(move || serve(stream.unwrap(), &log, &routes, &steps));
             }
@@ -87,10 +79,7 @@ impl Agent {
     /// What was asked that could change anything.
     pub fn changes(&self) -> Vec<Asked> {
         let log = self.log.0.lock().unwrap();
-        log.iter()
-            .filter(|asked| !asked.route.starts_with("GET"))
-            .cloned()
-            .collect()
+        log.iter().filter(|asked| !asked.route.starts_with("GET")).cloned().collect()
     }
 
     pub fn asked(&self) -> usize {
@@ -121,29 +110,17 @@ impl Agent {
 
 /// The exit status and the output, in which no line may look like a prompt.
 pub fn finish(child: Child) -> (i32, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = child.wait_with_output().unwrap();
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     let text = String::from_utf8(stdout).unwrap();
     assert_eq!(String::from_utf8_lossy(&stderr), "", "{text}");
     for line in text.lines() {
         let line = line.trim_end();
-        assert!(
-            line == ">" || !line.ends_with(['>', '#']),
-            "{line:?} looks like a prompt"
-        );
+        assert!(line == ">" || !line.ends_with(['>', '#']), "{line:?} looks like a prompt");
     }
     (status.code().expect("no signal ended it"), text)
 }
 
-fn serve(
-    mut stream: UnixStream,
-    log: &Log,
-    routes: &BTreeMap<String, Reply>,
-    steps: &[Step],
-) -> Option<()> {
+fn serve(mut stream: UnixStream, log: &Log, routes: &BTreeMap<String, Reply>, steps: &[Step]) -> Option<()> {
     let asked = read_request(&stream)?;
     let route = asked.route.clone();
     {
@@ -153,20 +130,15 @@ fn serve(
     let reply = match routes.get(&route) {
         Some(reply) => reply.clone(),
         None if route == "GET /v1/events" => return events(&mut stream, log, steps),
-        None => Reply::Json(
-            404,
-            json!({"failures": [{"code": "not-found", "message": format!("no {route}")}]}),
-        ),
+        None => {
+            Reply::Json(404, json!({"failures": [{"code": "not-found", "message": format!("no {route}")}]}))
+        }
     };
     match reply {
         Reply::Json(status, body) => {
             let body = body.to_string();
             let length = body.len();
-            write!(
-                stream,
-                "HTTP/1.0 {status} X\r\ncontent-length: {length}\r\n\r\n{body}"
-            )
-            .ok()
+            write!(stream, "HTTP/1.0 {status} X\r\ncontent-length: {length}\r\n\r\n{body}").ok()
         }
         Reply::Raw(bytes) => stream.write_all(&bytes).ok(),
         Reply::Flood(head, byte) => {
@@ -201,16 +173,10 @@ fn read_request(stream: &UnixStream) -> Option<Asked> {
 }
 
 fn events(stream: &mut UnixStream, log: &Log, steps: &[Step]) -> Option<()> {
-    write!(
-        stream,
-        "HTTP/1.0 200 OK\r\ncontent-type: application/x-ndjson\r\n\r\n"
-    )
-    .ok()?;
+    write!(stream, "HTTP/1.0 200 OK\r\ncontent-type: application/x-ndjson\r\n\r\n").ok()?;
     for step in steps {
         match step {
-            Step::Say(status) => {
-                writeln!(stream, "{}", serde_json::to_string(status).unwrap()).ok()?
-            }
+            Step::Say(status) => writeln!(stream, "{}", serde_json::to_string(status).unwrap()).ok()?,
             Step::Await(route, count) => wait_for(log, route, *count),
             Step::Hold => {
                 stream.read_to_end(&mut Vec::new()).ok()?;
@@ -268,43 +234,21 @@ pub fn job(phase: Phase) -> JobView {
 }
 
 pub fn asking(number: u64, kind: QuestionKind) -> JobView {
-    let phase = if kind == QuestionKind::Confirm {
-        Phase::AwaitingAnswer
-    } else {
-        Phase::Receiving
-    };
-    let question = Some(Question {
-        number,
-        kind,
-        until: Timestamp::from_second(4_000_000_000).unwrap(),
-    });
-    JobView {
-        question,
-        ..job(phase)
-    }
+    let phase = if kind == QuestionKind::Confirm { Phase::AwaitingAnswer } else { Phase::Receiving };
+    let question = Some(Question { number, kind, until: Timestamp::from_second(4_000_000_000).unwrap() });
+    JobView { question, ..job(phase) }
 }
 
 pub fn password(number: u64) -> JobView {
     let prompt = "admin@192.0.2.9's password: ".into();
-    asking(
-        number,
-        QuestionKind::Prompt {
-            prompt,
-            echo: false,
-        },
-    )
+    asking(number, QuestionKind::Prompt { prompt, echo: false })
 }
 
 pub fn confirm(number: u64) -> JobView {
     JobView {
         details: Some(details()),
         changes: vec![
-            change(
-                "network",
-                "replace",
-                &["etc/systemd/network/10-mgmt.network"],
-                &[],
-            ),
+            change("network", "replace", &["etc/systemd/network/10-mgmt.network"], &[]),
             change("vpn", "remove", &[], &["etc/swanctl/x509/site-a.pem"]),
         ],
         notes: vec!["the archive has no domain licence".into()],
@@ -313,11 +257,7 @@ pub fn confirm(number: u64) -> JobView {
 }
 
 pub fn ended(outcome: Outcome) -> JobView {
-    JobView {
-        ended: Some(Timestamp::UNIX_EPOCH),
-        outcome: Some(outcome),
-        ..job(Phase::Receiving)
-    }
+    JobView { ended: Some(Timestamp::UNIX_EPOCH), outcome: Some(outcome), ..job(Phase::Receiving) }
 }
 
 fn change(domain: &str, policy: &str, changed: &[&str], removed: &[&str]) -> DomainChange {
@@ -346,11 +286,7 @@ fn details() -> BackupDetails {
             role: Role::Standalone,
             management: vec!["192.0.2.10/24".into()],
         },
-        software: Software {
-            version: "7.4.1".into(),
-            build: "172".into(),
-            ..Software::default()
-        },
+        software: Software { version: "7.4.1".into(), build: "172".into(), ..Software::default() },
         licence: String::new(),
         manager: None,
         bytes: 4096,
@@ -359,14 +295,7 @@ fn details() -> BackupDetails {
 }
 
 pub fn status(job: Option<JobView>) -> Status {
-    Status {
-        job,
-        last: None,
-        active: 0,
-        previous: None,
-        lock: None,
-        warnings: Vec::new(),
-    }
+    Status { job, last: None, active: 0, previous: None, lock: None, warnings: Vec::new() }
 }
 
 pub fn say(job: JobView) -> Step {

@@ -7,18 +7,12 @@ use crate::agent::*;
 use reinstate_api::*;
 use serde_json::{Value, json};
 
-const RESTORE: [&str; 2] = [
-    "-c",
-    "restore remote-manager-backup location 192.0.2.9:2222 admin /backups fw-a.tar",
-];
+const RESTORE: [&str; 2] =
+    ["-c", "restore remote-manager-backup location 192.0.2.9:2222 admin /backups fw-a.tar"];
 
 fn answers(agent: &Agent) -> Vec<Value> {
     let changes = agent.changes();
-    changes
-        .iter()
-        .filter(|asked| asked.route == "POST /v1/answer")
-        .map(|asked| asked.body.clone())
-        .collect()
+    changes.iter().filter(|asked| asked.route == "POST /v1/answer").map(|asked| asked.body.clone()).collect()
 }
 
 fn declined() -> Outcome {
@@ -101,23 +95,11 @@ fn an_unknown_host_key_is_accepted_by_yes_and_not_by_the_y_of_a_script() {
         let agent = Agent::start(&[], steps());
         let (exit, text) = agent.run(&RESTORE, typed.as_bytes());
         assert_eq!(exit, 1, "{typed:?}: {text}");
-        assert!(
-            text.contains("The authenticity of host '[192.0.2.9]:2222' can't be established."),
-            "{text}"
-        );
-        assert!(
-            text.contains("ssh-ed25519 key fingerprint is SHA256:abc."),
-            "{text}"
-        );
-        assert_eq!(
-            text.contains("MD5:00:11"),
-            typed.starts_with("md5"),
-            "{text}"
-        );
-        let expected: Vec<Value> = expected
-            .iter()
-            .map(|answer| json!({"question": 7, "answer": answer}))
-            .collect();
+        assert!(text.contains("The authenticity of host '[192.0.2.9]:2222' can't be established."), "{text}");
+        assert!(text.contains("ssh-ed25519 key fingerprint is SHA256:abc."), "{text}");
+        assert_eq!(text.contains("MD5:00:11"), typed.starts_with("md5"), "{text}");
+        let expected: Vec<Value> =
+            expected.iter().map(|answer| json!({"question": 7, "answer": answer})).collect();
         assert_eq!(answers(&agent), expected, "{typed:?}");
     }
 }
@@ -130,11 +112,7 @@ fn every_failure_of_a_refusal_is_shown_with_its_code_and_the_way_on() {
             "the backup is of model VFW-200, this appliance is a VFW-100",
             "use a VFW-200",
         ),
-        failure(
-            Code::BuildMismatch,
-            "the backup has build 172, this appliance 171",
-            "install build 172",
-        ),
+        failure(Code::BuildMismatch, "the backup has build 172, this appliance 171", "install build 172"),
     ];
     let agent = Agent::start(&[("POST /v1/restore", refusal(409, &failures))], vec![]);
     let (exit, text) = agent.run(&RESTORE, b"");
@@ -148,16 +126,11 @@ fn every_failure_of_a_refusal_is_shown_with_its_code_and_the_way_on() {
 
 #[test]
 fn a_job_that_fails_says_why_and_that_nothing_was_changed() {
-    let agent = Agent::start(
-        &[],
-        vec![say(job(Phase::Receiving)), say(ended(declined()))],
-    );
+    let agent = Agent::start(&[], vec![say(job(Phase::Receiving)), say(ended(declined()))]);
     let (exit, text) = agent.run(&RESTORE, b"");
     assert_eq!(exit, 1);
     assert!(
-        text.ends_with(
-            "Error: an admin answered no [declined]\nThe restore failed. Nothing was changed.\n"
-        ),
+        text.ends_with("Error: an admin answered no [declined]\nThe restore failed. Nothing was changed.\n"),
         "{text}"
     );
 }
@@ -171,34 +144,27 @@ fn a_check_prints_every_path_by_domain_and_asks_nothing() {
     let agent = Agent::start(&[], vec![say(done)]);
     let (exit, text) = agent.run(&["-c", "restore remote-manager-backup fw-a.tar check"], b"");
     assert_eq!(exit, 0, "{text}");
+    assert!(text.contains("network (replace)\n  changed  etc/systemd/network/10-mgmt.network\n"), "{text}");
     assert!(
-        text.contains("network (replace)\n  changed  etc/systemd/network/10-mgmt.network\n"),
+        text.contains(
+            "vpn (remove): taken off, to be enrolled again\n  removed  etc/swanctl/x509/site-a.pem\n"
+        ),
         "{text}"
     );
-    assert!(text.contains("vpn (remove): taken off, to be enrolled again\n  removed  etc/swanctl/x509/site-a.pem\n"), "{text}");
     assert!(text.ends_with("Nothing was changed.\n"), "{text}");
-    assert_eq!(
-        agent.changes()[0].body,
-        json!({"source": {"backup": "fw-a.tar"}, "check": true})
-    );
+    assert_eq!(agent.changes()[0].body, json!({"source": {"backup": "fw-a.tar"}, "check": true}));
 }
 
 #[test]
 fn a_line_that_is_no_command_reaches_nobody() {
     let agent = Agent::start(&[], vec![]);
     for (line, error) in [
-        (
-            "show nothing",
-            "Syntax error: Illegal command line\n  show nothing\n       ^\n",
-        ),
+        ("show nothing", "Syntax error: Illegal command line\n  show nothing\n       ^\n"),
         (
             "restore remote-manager-backup ../x",
             "Syntax error: Illegal parameter\n  restore remote-manager-backup ../x\n                                ^\n",
         ),
-        (
-            "restore",
-            "Syntax error: The command is not completed\n  restore\n         ^\n",
-        ),
+        ("restore", "Syntax error: The command is not completed\n  restore\n         ^\n"),
         (
             "/usr/lib/openssh/sftp-server",
             "Syntax error: Illegal command line\n  /usr/lib/openssh/sftp-server\n  ^\n",
@@ -222,37 +188,22 @@ fn the_end_of_the_input_at_a_question_leaves_the_job_waiting() {
 
 #[test]
 fn a_question_that_somebody_else_answers_is_withdrawn() {
-    let agent = Agent::start(
-        &[],
-        vec![
-            say(confirm(3)),
-            Step::Await("GET /v1/texts", 1),
-            say(ended(declined())),
-        ],
-    );
+    let agent =
+        Agent::start(&[], vec![say(confirm(3)), Step::Await("GET /v1/texts", 1), say(ended(declined()))]);
     let mut child = agent.spawn(&RESTORE);
     let input = child.stdin.take().unwrap();
     let (exit, text) = finish(child);
     drop(input);
     assert_eq!(exit, 1);
     assert!(
-        text.contains(
-            "The question needs no answer any more.\nError: an admin answered no [declined]\n"
-        ),
+        text.contains("The question needs no answer any more.\nError: an admin answered no [declined]\n"),
         "{text}"
     );
 }
 
 #[test]
 fn an_answer_that_comes_too_late_is_not_the_end_of_watching() {
-    let late = refusal(
-        409,
-        &[failure(
-            Code::BadRequest,
-            "question 3 is not asked any more",
-            "",
-        )],
-    );
+    let late = refusal(409, &[failure(Code::BadRequest, "question 3 is not asked any more", "")]);
     let agent = Agent::start(
         &[("POST /v1/answer", late)],
         vec![
@@ -265,35 +216,16 @@ fn an_answer_that_comes_too_late_is_not_the_end_of_watching() {
     );
     let (exit, text) = agent.run(&RESTORE, b"Y\n");
     assert_eq!(exit, 0, "{text}");
-    assert!(
-        text.contains("[bad-request]\nChecking the new configuration\n"),
-        "{text}"
-    );
+    assert!(text.contains("[bad-request]\nChecking the new configuration\n"), "{text}");
 }
 
 #[test]
 fn an_agent_that_ends_is_an_error_before_the_commit_and_the_restart_after_it() {
     for (phase, exit, said) in [
-        (
-            Phase::Receiving,
-            3,
-            "Error: the agent has ended [agent-unreachable]",
-        ),
-        (
-            Phase::Validating,
-            3,
-            "Error: the agent has ended [agent-unreachable]",
-        ),
-        (
-            Phase::Committed,
-            0,
-            "The system is going down for reboot NOW!",
-        ),
-        (
-            Phase::Finishing,
-            3,
-            "Error: the agent has ended [agent-unreachable]",
-        ),
+        (Phase::Receiving, 3, "Error: the agent has ended [agent-unreachable]"),
+        (Phase::Validating, 3, "Error: the agent has ended [agent-unreachable]"),
+        (Phase::Committed, 0, "The system is going down for reboot NOW!"),
+        (Phase::Finishing, 3, "Error: the agent has ended [agent-unreachable]"),
     ] {
         let agent = Agent::start(&[], vec![say(job(phase))]);
         let (status, text) = agent.run(&RESTORE, b"");
@@ -315,8 +247,7 @@ fn no_agent_is_exit_status_three() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(3), "{text}");
     assert!(
-        text.starts_with("Error: the agent does not answer at ")
-            && text.contains("[agent-unreachable]\n"),
+        text.starts_with("Error: the agent does not answer at ") && text.contains("[agent-unreachable]\n"),
         "{text}"
     );
 }
@@ -325,54 +256,29 @@ fn no_agent_is_exit_status_three() {
 fn nonsense_from_the_agent_is_one_clear_error() {
     let ok = |body: &str| format!("HTTP/1.0 200 OK\r\n\r\n{body}").into_bytes();
     for (reply, exit, says) in [
-        (
-            Reply::Raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec()),
-            1,
-            "is not understood: ",
-        ),
-        (
-            Reply::Raw(Vec::new()),
-            3,
-            "ended the connection before it answered",
-        ),
+        (Reply::Raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec()), 1, "is not understood: "),
+        (Reply::Raw(Vec::new()), 3, "ended the connection before it answered"),
         (
             Reply::Raw(b"HTTP/1.0 200 OK\r\nContent-Length: 100\r\n\r\n{}".to_vec()),
             3,
             "in the middle of an answer",
         ),
         (
-            Reply::Raw(
-                b"HTTP/1.0 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n{}".to_vec(),
-            ),
+            Reply::Raw(b"HTTP/1.0 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n{}".to_vec()),
             1,
             "length is out of range",
         ),
         (
-            Reply::Raw(
-                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
-                    .to_vec(),
-            ),
+            Reply::Raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n".to_vec()),
             1,
             "encoding that was not asked for",
         ),
         (Reply::Raw(ok("{\"product\":")), 1, "is not understood: EOF"),
         (Reply::Raw(ok("[]")), 1, "is not understood: "),
-        (
-            Reply::Json(500, json!({"oops": 1})),
-            1,
-            "status 500 without a reason",
-        ),
-        (
-            Reply::Json(500, json!({"failures": []})),
-            1,
-            "status 500 without a reason",
-        ),
+        (Reply::Json(500, json!({"oops": 1})), 1, "status 500 without a reason"),
+        (Reply::Json(500, json!({"failures": []})), 1, "status 500 without a reason"),
         (Reply::Flood(ok(""), b' '), 1, "larger than 16 MiB"),
-        (
-            Reply::Flood(b"HTTP/1.0 200 OK\r\nX: ".to_vec(), b'x'),
-            1,
-            "the head of the answer does not end",
-        ),
+        (Reply::Flood(b"HTTP/1.0 200 OK\r\nX: ".to_vec(), b'x'), 1, "the head of the answer does not end"),
     ] {
         let agent = Agent::start(&[("GET /v1/version", reply)], vec![]);
         let (status, text) = agent.run(&["-c", "show version"], b"");
@@ -399,10 +305,7 @@ fn text_from_outside_cannot_act_on_the_terminal_or_pass_for_a_prompt() {
     view.source = hostile.into();
     view.details.as_mut().unwrap().device.hostname = hostile.into();
     view.changes[1].removed = vec![hostile.into(), "#".into()];
-    let prompt = QuestionKind::Prompt {
-        prompt: format!("{hostile}>"),
-        echo: true,
-    };
+    let prompt = QuestionKind::Prompt { prompt: format!("{hostile}>"), echo: true };
     let agent = Agent::start(
         &[],
         vec![
@@ -416,10 +319,7 @@ fn text_from_outside_cannot_act_on_the_terminal_or_pass_for_a_prompt() {
     let (exit, text) = agent.run(&RESTORE, b"y\nx\n");
     assert_eq!(exit, 1, "{text}");
     assert!(!text.contains(['\u{1b}', '\u{7}', '\r']), "{text:?}");
-    assert!(
-        text.lines().all(|line| !line.trim_start().starts_with('>')),
-        "{text}"
-    );
+    assert!(text.lines().all(|line| !line.trim_start().starts_with('>')), "{text}");
     assert_eq!(text.matches("Hostname = \\u{1b}[2J").count(), 1, "{text}");
 }
 
@@ -448,12 +348,11 @@ fn show_version_has_the_form_that_clients_parse() {
 #[test]
 fn show_managers_says_exactly_one_of_the_words_that_scripts_look_for() {
     let words = ["No managers configured.", "Pending", "Completed"];
-    let manager = |state: &str| json!([{"host": "192.0.2.5", "name": "fmc", "device_uuid": "1111", "state": state}]);
-    for (reply, word) in [
-        (json!([]), words[0]),
-        (manager("Pending"), words[1]),
-        (manager("Completed"), words[2]),
-    ] {
+    let manager =
+        |state: &str| json!([{"host": "192.0.2.5", "name": "fmc", "device_uuid": "1111", "state": state}]);
+    for (reply, word) in
+        [(json!([]), words[0]), (manager("Pending"), words[1]), (manager("Completed"), words[2])]
+    {
         let agent = Agent::start(&[("GET /v1/managers", Reply::Json(200, reply))], vec![]);
         let (exit, text) = agent.run(&["-c", "show managers"], b"");
         assert_eq!(exit, 0);
@@ -476,10 +375,8 @@ fn deleting_the_manager_asks_with_the_warning_in_view() {
     );
     let (exit, text) = agent.run(&["-c", "configure manager delete"], b"yes\n");
     assert_eq!(exit, 0, "{text}");
-    let (ghost, question) = (
-        text.find("ghost").unwrap(),
-        text.find("Are you sure you want to continue").unwrap(),
-    );
+    let (ghost, question) =
+        (text.find("ghost").unwrap(), text.find("Are you sure you want to continue").unwrap());
     assert!(ghost < question, "{text}");
     assert!(!text.contains("Caution"), "{text}");
     assert_eq!(answers(&agent), [json!({"question": 1, "answer": "yes"})]);
@@ -490,17 +387,12 @@ fn show_restore_goes_to_a_running_job_and_answers_its_question() {
     let running = Reply::Json(200, serde_json::to_value(status(Some(confirm(9)))).unwrap());
     let agent = Agent::start(
         &[("GET /v1/status", running)],
-        vec![
-            say(confirm(9)),
-            Step::Await("POST /v1/answer", 1),
-            say(ended(declined())),
-        ],
+        vec![say(confirm(9)), Step::Await("POST /v1/answer", 1), say(ended(declined()))],
     );
     let (exit, text) = agent.run(&["-c", "show restore"], b"N\n");
     assert_eq!(exit, 1, "{text}");
     assert!(
-        text.contains("Phase                     : awaiting-answer\n")
-            && text.contains("Model = VFW-100\n"),
+        text.contains("Phase                     : awaiting-answer\n") && text.contains("Model = VFW-100\n"),
         "{text}"
     );
     assert_eq!(answers(&agent), [json!({"question": 9, "answer": "no"})]);
@@ -518,13 +410,8 @@ fn show_restore_tells_how_the_last_one_ended() {
     });
     last.notes = vec!["taken off: site-a.pem".into()];
     now.last = Some(last);
-    let agent = Agent::start(
-        &[(
-            "GET /v1/status",
-            Reply::Json(200, serde_json::to_value(now).unwrap()),
-        )],
-        vec![],
-    );
+    let agent =
+        Agent::start(&[("GET /v1/status", Reply::Json(200, serde_json::to_value(now).unwrap()))], vec![]);
     let (exit, text) = agent.run(&["-c", "show restore"], b"");
     assert_eq!(exit, 0, "{text}");
     for part in [
@@ -542,20 +429,11 @@ fn show_restore_tells_how_the_last_one_ended() {
 fn a_job_that_was_followed_by_another_is_looked_up_on_record() {
     let mut other = job(Phase::Receiving);
     other.id = uuid::Uuid::from_u128(1);
-    let history = Reply::Json(
-        200,
-        serde_json::to_value([entry(Outcome::Succeeded)]).unwrap(),
-    );
-    let agent = Agent::start(
-        &[("GET /v1/history", history)],
-        vec![say(other), Step::Hold],
-    );
+    let history = Reply::Json(200, serde_json::to_value([entry(Outcome::Succeeded)]).unwrap());
+    let agent = Agent::start(&[("GET /v1/history", history)], vec![say(other), Step::Hold]);
     let (exit, text) = agent.run(&RESTORE, b"");
     assert_eq!(exit, 0, "{text}");
-    assert_eq!(
-        text,
-        "The restore succeeded.\nEnrol the VPN certificates again.\n"
-    );
+    assert_eq!(text, "The restore succeeded.\nEnrol the VPN certificates again.\n");
 }
 
 #[test]
@@ -567,10 +445,7 @@ fn tables_of_backups_and_history_line_up() {
     ]);
     let history = serde_json::to_value([entry(declined()), entry(Outcome::Succeeded)]).unwrap();
     let agent = Agent::start(
-        &[
-            ("GET /v1/backups", Reply::Json(200, backups)),
-            ("GET /v1/history", Reply::Json(200, history)),
-        ],
+        &[("GET /v1/backups", Reply::Json(200, backups)), ("GET /v1/history", Reply::Json(200, history))],
         vec![],
     );
     assert_eq!(
@@ -624,18 +499,13 @@ fn without_a_terminal_a_session_prompts_at_line_start_and_ends_with_the_last_sta
     now.warnings = vec!["the record of restores cannot be read".into()];
     let agent = Agent::start(
         &[
-            (
-                "GET /v1/status",
-                Reply::Json(200, serde_json::to_value(now).unwrap()),
-            ),
+            ("GET /v1/status", Reply::Json(200, serde_json::to_value(now).unwrap())),
             ("GET /v1/managers", Reply::Json(200, json!([]))),
         ],
         vec![],
     );
-    let (exit, text) = agent.run(
-        &[],
-        b"show managers\r\nshow nothing\nhistory\r\nhelp?\nexit\nshow version\n",
-    );
+    let (exit, text) =
+        agent.run(&[], b"show managers\r\nshow nothing\nhistory\r\nhelp?\nexit\nshow version\n");
     assert_eq!(exit, 0, "{text}");
     assert_eq!(
         text,

@@ -22,20 +22,10 @@ struct Terminal {
 
 impl Terminal {
     fn open(agent: &Agent, term: &str) -> Self {
-        let size = Winsize {
-            ws_row: 24,
-            ws_col: 80,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).unwrap();
         let child = Command::new("setsid")
-            .args([
-                "--ctty",
-                "--wait",
-                env!("CARGO_BIN_EXE_reinstate-shell"),
-                "--socket",
-            ])
+            .args(["--ctty", "--wait", env!("CARGO_BIN_EXE_reinstate-shell"), "--socket"])
             .arg(agent.socket())
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
@@ -56,12 +46,7 @@ impl Terminal {
                 }
             }
         });
-        Self {
-            keys,
-            output,
-            seen: String::new(),
-            child,
-        }
+        Self { keys, output, seen: String::new(), child }
     }
 
     /// Waits for this text and returns what came before it.
@@ -75,8 +60,7 @@ impl Terminal {
             }
             let left = until.saturating_duration_since(Instant::now());
             let chunk = self.output.recv_timeout(left);
-            let chunk =
-                chunk.unwrap_or_else(|_| panic!("{text:?} did not come, but {:?}", self.seen));
+            let chunk = chunk.unwrap_or_else(|_| panic!("{text:?} did not come, but {:?}", self.seen));
             self.seen.push_str(&String::from_utf8_lossy(&chunk));
         }
     }
@@ -86,10 +70,7 @@ impl Terminal {
     }
 
     fn echoes(&self) -> bool {
-        tcgetattr(&self.keys)
-            .unwrap()
-            .local_flags
-            .contains(LocalFlags::ECHO)
+        tcgetattr(&self.keys).unwrap().local_flags.contains(LocalFlags::ECHO)
     }
 
     fn exit(mut self) -> Option<i32> {
@@ -99,13 +80,7 @@ impl Terminal {
 
 fn restore(steps: Vec<Step>) -> Agent {
     let idle = Reply::Json(200, serde_json::to_value(status(None)).unwrap());
-    Agent::start(
-        &[
-            ("GET /v1/status", idle),
-            ("GET /v1/managers", Reply::Json(200, json!([]))),
-        ],
-        steps,
-    )
+    Agent::start(&[("GET /v1/status", idle), ("GET /v1/managers", Reply::Json(200, json!([])))], steps)
 }
 
 #[test]
@@ -132,15 +107,8 @@ fn a_password_is_never_shown_and_the_restart_ends_the_session() {
         terminal.send("Y\r");
         terminal.expect("Y\r\n");
         terminal.expect("The system is going down for reboot NOW!\r\n");
-        let bodies: Vec<_> = agent
-            .changes()
-            .into_iter()
-            .map(|asked| asked.body["answer"].clone())
-            .collect();
-        assert_eq!(
-            bodies[1..],
-            [json!({"secret": "correct horse"}), json!("yes")]
-        );
+        let bodies: Vec<_> = agent.changes().into_iter().map(|asked| asked.body["answer"].clone()).collect();
+        assert_eq!(bodies[1..], [json!({"secret": "correct horse"}), json!("yes")]);
         assert_eq!(terminal.exit(), Some(0));
     }
 }
@@ -155,10 +123,7 @@ fn ctrl_c_returns_to_the_prompt_even_from_a_password() {
     terminal.send("half\u{3}");
     terminal.expect("Watching stopped; the job goes on.");
     terminal.expect("> ");
-    assert!(
-        !terminal.echoes(),
-        "the editor reads key by key and echoes by itself"
-    );
+    assert!(!terminal.echoes(), "the editor reads key by key and echoes by itself");
     terminal.send("show managers\r");
     terminal.expect("No managers configured.\r\n");
     terminal.send("exit\r");
@@ -172,10 +137,7 @@ fn a_terminal_that_cannot_is_sent_no_escape_sequence() {
     let mut terminal = Terminal::open(&agent, "dumb");
     assert_eq!(terminal.expect("> "), "");
     terminal.send("show managers\r");
-    assert_eq!(
-        terminal.expect("\r\n> "),
-        "show managers\r\nNo managers configured."
-    );
+    assert_eq!(terminal.expect("\r\n> "), "show managers\r\nNo managers configured.");
     terminal.send("\u{3}");
     assert_eq!(terminal.expect("\r\n> "), "^C");
     terminal.send("logout\n");
@@ -187,10 +149,7 @@ fn an_editing_terminal_shows_what_is_typed_and_completes_words() {
     let agent = restore(vec![]);
     let mut terminal = Terminal::open(&agent, "xterm");
     let opening = terminal.expect("> ");
-    assert!(
-        !opening.contains("[?2004h") && !opening.contains("[?2026h"),
-        "{opening:?}"
-    );
+    assert!(!opening.contains("[?2004h") && !opening.contains("[?2026h"), "{opening:?}");
     terminal.expect("\u{1b}[2C");
     for key in "show".chars() {
         terminal.send(&key.to_string());
@@ -210,29 +169,14 @@ fn a_session_whose_terminal_goes_ends_quietly_and_the_job_goes_on() {
     terminal.expect("> ");
     terminal.send("restore remote-manager-backup fw-a.tar\r");
     terminal.expect("password: ");
-    let Terminal {
-        keys,
-        output,
-        mut child,
-        ..
-    } = terminal;
-    let shell =
-        std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
+    let Terminal { keys, output, mut child, .. } = terminal;
+    let shell = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
     // `setsid --wait` forks only where it has to.
-    let pid = shell
-        .split_whitespace()
-        .next()
-        .map_or(child.id(), |pid| pid.parse().unwrap());
+    let pid = shell.split_whitespace().next().map_or(child.id(), |pid| pid.parse().unwrap());
     let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
     child.wait().unwrap();
-    assert!(
-        tcgetattr(&keys)
-            .unwrap()
-            .local_flags
-            .contains(LocalFlags::ECHO),
-        "echo is on again"
-    );
+    assert!(tcgetattr(&keys).unwrap().local_flags.contains(LocalFlags::ECHO), "echo is on again");
     drop(output);
     assert_eq!(agent.changes().len(), 1, "nothing but the start was asked");
 }

@@ -6,21 +6,10 @@ use super::tree::Tree;
 use super::{Appliance, derived};
 
 /// System groups whose numbers differ between image builds.
-const FLOATING: [&str; 4] = [
-    "ssl-cert",
-    "systemd-network",
-    "systemd-resolve",
-    "reinstate",
-];
+const FLOATING: [&str; 4] = ["ssl-cert", "systemd-network", "systemd-resolve", "reinstate"];
 
 pub fn groups(first_gid: u32) -> BTreeMap<String, u32> {
-    let fixed = [
-        ("root", 0),
-        ("daemon", 1),
-        ("sudo", 27),
-        ("shadow", 42),
-        ("nogroup", 65534),
-    ];
+    let fixed = [("root", 0), ("daemon", 1), ("sudo", 27), ("shadow", 42), ("nogroup", 65534)];
     let floating = FLOATING.into_iter().zip(first_gid - 3..);
     let all = fixed.into_iter().chain(floating);
     all.map(|(name, gid)| (name.to_owned(), gid)).collect()
@@ -33,27 +22,12 @@ struct Person {
     sudo: bool,
 }
 
-const ADMIN: Person = Person {
-    name: "admin",
-    uid: 1000,
-    comment: "Administrator",
-    sudo: true,
-};
+const ADMIN: Person = Person { name: "admin", uid: 1000, comment: "Administrator", sudo: true };
 
 fn people(appliance: &Appliance) -> [Person; 2] {
     let other = match appliance.in_service {
-        true => Person {
-            name: "alice",
-            uid: 1001,
-            comment: "Alice, network operations",
-            sudo: false,
-        },
-        false => Person {
-            name: "installer",
-            uid: 1001,
-            comment: "First installation",
-            sudo: true,
-        },
+        true => Person { name: "alice", uid: 1001, comment: "Alice, network operations", sudo: false },
+        false => Person { name: "installer", uid: 1001, comment: "First installation", sudo: true },
     };
     [ADMIN, other]
 }
@@ -76,12 +50,8 @@ pub fn write(appliance: &Appliance, tree: &mut Tree) {
         passwd += &format!("{name}:x:{id}:{id}::/:/usr/sbin/nologin\n");
         shadow += &format!("{name}:!*:19800::::::\n");
     }
-    for Person {
-        name, uid, comment, ..
-    } in &people
-    {
-        passwd +=
-            &format!("{name}:x:{uid}:{uid}:{comment}:/home/{name}:/usr/bin/reinstate-shell\n");
+    for Person { name, uid, comment, .. } in &people {
+        passwd += &format!("{name}:x:{uid}:{uid}:{comment}:/home/{name}:/usr/bin/reinstate-shell\n");
         let hash = derived(appliance.seed, name);
         shadow += &format!(
             "{name}:$6${:.16}${}{:.22}:19950:0:99999:7:::\n",

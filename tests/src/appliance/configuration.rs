@@ -26,12 +26,8 @@ fn network(appliance: &Appliance, tree: &mut Tree) {
     let mut put = |name: &str, text: String| {
         tree.file(&format!("etc/systemd/network/{name}.network"), text, 0o644);
     };
-    let addresses: String = appliance
-        .device
-        .management
-        .iter()
-        .map(|address| format!("Address={address}\n"))
-        .collect();
+    let addresses: String =
+        appliance.device.management.iter().map(|address| format!("Address={address}\n")).collect();
     let routes = match appliance.in_service {
         true => "Gateway=192.0.2.1\nGateway=2001:db8::1\n",
         false => "",
@@ -45,29 +41,18 @@ fn network(appliance: &Appliance, tree: &mut Tree) {
         put("90-first-installation", idle.into());
         return;
     }
-    for (name, address) in [
-        ("failover0", "2001:db8:f::1/64"),
-        ("data0", "2001:db8:10::1/64"),
-        ("data1", "2001:db8:20::1/64"),
-    ] {
+    for (name, address) in
+        [("failover0", "2001:db8:f::1/64"), ("data0", "2001:db8:10::1/64"), ("data1", "2001:db8:20::1/64")]
+    {
         let vlan = if name == "data1" { "VLAN=guests\n" } else { "" };
         put(
             &format!("20-{name}"),
-            format!(
-                "[Match]\nName={name}\n\n[Network]\nAddress={address}\n{vlan}IPv6AcceptRA=no\n"
-            ),
+            format!("[Match]\nName={name}\n\n[Network]\nAddress={address}\n{vlan}IPv6AcceptRA=no\n"),
         );
     }
-    put(
-        "30-guests",
-        "[Match]\nName=guests\n\n[Network]\nAddress=2001:db8:30::1/64\n".into(),
-    );
+    put("30-guests", "[Match]\nName=guests\n\n[Network]\nAddress=2001:db8:30::1/64\n".into());
     let vlan = "[NetDev]\nName=guests\nKind=vlan\n\n[VLAN]\nId=30\n";
-    tree.group_file(
-        "etc/systemd/network/30-guests.netdev",
-        vlan,
-        "systemd-network",
-    );
+    tree.group_file("etc/systemd/network/30-guests.netdev", vlan, "systemd-network");
 }
 
 fn system(appliance: &Appliance, tree: &mut Tree) {
@@ -78,11 +63,7 @@ fn system(appliance: &Appliance, tree: &mut Tree) {
     let (uuid, role) = (&appliance.device.uuid, appliance.device.role);
     let device = format!("UUID={uuid}\nROLE={role}\n");
     tree.file("etc/appliance/device.conf", device, 0o644);
-    let zone = if appliance.in_service {
-        "Europe/Zurich"
-    } else {
-        "Etc/UTC"
-    };
+    let zone = if appliance.in_service { "Europe/Zurich" } else { "Etc/UTC" };
     tree.link("etc/localtime", format!("../usr/share/zoneinfo/{zone}"));
     if appliance.in_service {
         let dns = "[Resolve]\nDNS=192.0.2.53 2001:db8::53\nDomains=example.net\n";
@@ -170,35 +151,15 @@ fn certificates(appliance: &Appliance, tree: &mut Tree) -> Result<()> {
     for (name, remote) in vpns {
         let certificate = authority.certificate(&format!("{host}-{name}.example.net"))?;
         let connection = connection(name, remote, host);
-        tree.file(
-            &format!("etc/swanctl/conf.d/{name}.conf"),
-            connection,
-            0o640,
-        );
-        tree.file(
-            &format!("etc/swanctl/x509/{name}.pem"),
-            certificate.pem,
-            0o644,
-        );
-        tree.file(
-            &format!("etc/swanctl/private/{name}.pem"),
-            certificate.key,
-            0o600,
-        );
+        tree.file(&format!("etc/swanctl/conf.d/{name}.conf"), connection, 0o640);
+        tree.file(&format!("etc/swanctl/x509/{name}.pem"), certificate.pem, 0o644);
+        tree.file(&format!("etc/swanctl/private/{name}.pem"), certificate.key, 0o600);
     }
     tree.folder("etc/swanctl/private", 0o700);
-    tree.file(
-        "etc/swanctl/x509ca/example.pem",
-        authority.pem.clone(),
-        0o644,
-    );
+    tree.file("etc/swanctl/x509ca/example.pem", authority.pem.clone(), 0o644);
     if appliance.in_service {
         let audit = authority.certificate(&format!("{host}-audit.example.net"))?;
-        tree.file(
-            "etc/appliance/pki/authorities/example.pem",
-            authority.pem,
-            0o644,
-        );
+        tree.file("etc/appliance/pki/authorities/example.pem", authority.pem, 0o644);
         tree.file("etc/appliance/pki/certificates/audit.pem", audit.pem, 0o644);
         tree.folder("etc/appliance/pki/private", 0o750);
         tree.group_file("etc/appliance/pki/private/audit.pem", audit.key, "ssl-cert");

@@ -15,9 +15,7 @@ pub fn ssh(algorithm: Algorithm, comment: &str) -> Result<(String, String)> {
 }
 
 pub fn ecdsa() -> Algorithm {
-    Algorithm::Ecdsa {
-        curve: EcdsaCurve::NistP256,
-    }
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }
 }
 
 /// A certificate in PEM and its key, signed by an authority.
@@ -47,10 +45,7 @@ impl Authority {
         let key = KeyPair::generate()?;
         let params = named(name, vec![name.to_owned()])?;
         let pem = params.signed_by(&key, &self.issuer)?.pem();
-        Ok(Certificate {
-            pem,
-            key: key.serialize_pem(),
-        })
+        Ok(Certificate { pem, key: key.serialize_pem() })
     }
 }
 

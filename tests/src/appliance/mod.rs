@@ -82,12 +82,7 @@ impl Appliance {
     }
 
     fn fresh(seed: u64, kernel: [&str; 4], first_system_gid: u32) -> Self {
-        let slots = [
-            "0000:03:00.0",
-            "0000:0b:00.0",
-            "0000:13:00.0",
-            "0000:1b:00.0",
-        ];
+        let slots = ["0000:03:00.0", "0000:0b:00.0", "0000:13:00.0", "0000:1b:00.0"];
         let interfaces = slots.iter().zip(kernel).map(|(slot, kernel)| Interface {
             name: String::new(),
             kernel: kernel.into(),
@@ -245,8 +240,7 @@ impl Appliance {
 
     #[must_use]
     pub fn file(mut self, path: &str, content: impl Into<Vec<u8>>, mode: u32) -> Self {
-        self.changes
-            .push(Change::File(path.into(), content.into(), mode));
+        self.changes.push(Change::File(path.into(), content.into(), mode));
         self
     }
 
@@ -309,12 +303,7 @@ impl Appliance {
 
     /// What the machine and the image bring: no domain owns any of it.
     fn image(&self, tree: &mut Tree) -> Result<()> {
-        sysfs::dmi(
-            tree,
-            &self.hypervisor,
-            &self.hardware.serial,
-            &self.hardware.uuid,
-        );
+        sysfs::dmi(tree, &self.hypervisor, &self.hardware.serial, &self.hardware.uuid);
         sysfs::loopback(tree);
         for interface in &self.hardware.interfaces {
             sysfs::interface(tree, interface);
@@ -322,12 +311,7 @@ impl Appliance {
         for module in 1..=self.hardware.network_modules {
             tree.folder(&format!("sys/class/network_module/module{module}"), 0o755);
         }
-        let Software {
-            version,
-            build,
-            patch,
-            hotfixes,
-        } = &self.software;
+        let Software { version, build, patch, hotfixes } = &self.software;
         let model = &self.hardware.model;
         tree.file(
             "etc/appliance/release",
@@ -347,10 +331,7 @@ impl Appliance {
         for (interface, name) in self.hardware.interfaces.iter().zip(configuration::NAMES) {
             tree.file(
                 &format!("etc/systemd/network/10-{name}.link"),
-                format!(
-                    "[Match]\nPath=pci-{}\n\n[Link]\nAlternativeName={name}\n",
-                    interface.slot
-                ),
+                format!("[Match]\nPath=pci-{}\n\n[Link]\nAlternativeName={name}\n", interface.slot),
                 0o644,
             );
         }
@@ -381,13 +362,7 @@ fn derived(seed: u64, what: &str) -> String {
 
 fn derived_uuid(seed: u64, what: &str) -> String {
     let hex = derived(seed, what);
-    let (a, b, c, d, e) = (
-        &hex[..8],
-        &hex[8..12],
-        &hex[13..16],
-        &hex[17..20],
-        &hex[20..32],
-    );
+    let (a, b, c, d, e) = (&hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32]);
     format!("{a}-{b}-4{c}-8{d}-{e}")
 }
 

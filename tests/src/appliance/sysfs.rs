@@ -16,48 +16,25 @@ pub fn dmi(tree: &mut Tree, vendor: &str, serial: &str, uuid: &str) {
 /// The loopback interface, which is no hardware.
 pub fn loopback(tree: &mut Tree) {
     tree.link("sys/class/net/lo", "../../devices/virtual/net/lo");
-    tree.file(
-        "sys/devices/virtual/net/lo/address",
-        line("00:00:00:00:00:00"),
-        0o444,
-    );
+    tree.file("sys/devices/virtual/net/lo/address", line("00:00:00:00:00:00"), 0o444);
 }
 
 /// An interface behind a PCI bridge, as on both hypervisors. A virtio device sits on its own bus
 /// below the PCI one.
 pub fn interface(tree: &mut Tree, interface: &Interface) {
-    let Interface {
-        kernel, slot, kind, ..
-    } = interface;
+    let Interface { kernel, slot, kind, .. } = interface;
     let virtio = kind.starts_with("virtio");
     let bridge = bridge(slot);
     let (device, up, bus) = match virtio {
-        true => (
-            format!("{bridge}/{slot}/virtio0"),
-            "../../../../..",
-            "virtio",
-        ),
+        true => (format!("{bridge}/{slot}/virtio0"), "../../../../..", "virtio"),
         false => (format!("{bridge}/{slot}"), "../../../..", "pci"),
     };
     let name = device.rsplit('/').next().unwrap_or(&device).to_owned();
     let base = format!("sys/devices/{device}");
-    tree.link(
-        &format!("sys/class/net/{kernel}"),
-        format!("../../devices/{device}/net/{kernel}"),
-    );
-    tree.file(
-        &format!("{base}/net/{kernel}/address"),
-        line(&interface.mac),
-        0o444,
-    );
-    tree.link(
-        &format!("{base}/net/{kernel}/device"),
-        format!("../../../{name}"),
-    );
-    tree.link(
-        &format!("{base}/driver"),
-        format!("{up}/bus/{bus}/drivers/{kind}"),
-    );
+    tree.link(&format!("sys/class/net/{kernel}"), format!("../../devices/{device}/net/{kernel}"));
+    tree.file(&format!("{base}/net/{kernel}/address"), line(&interface.mac), 0o444);
+    tree.link(&format!("{base}/net/{kernel}/device"), format!("../../../{name}"));
+    tree.link(&format!("{base}/driver"), format!("{up}/bus/{bus}/drivers/{kind}"));
     tree.folder(&format!("sys/bus/{bus}/drivers/{kind}"), 0o755);
 }
 

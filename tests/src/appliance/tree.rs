@@ -73,11 +73,7 @@ impl Tree {
             doing("write", &at, item.write(&at, seed))?;
             if nix::unistd::geteuid().is_root() {
                 let group = groups.get(item.group).copied().unwrap_or(0);
-                doing(
-                    "give away",
-                    &at,
-                    std::os::unix::fs::lchown(&at, Some(0), Some(group)),
-                )?;
+                doing("give away", &at, std::os::unix::fs::lchown(&at, Some(0), Some(group)))?;
             }
         }
         Ok(())

@@ -14,13 +14,7 @@ fn padding_that_is_not_empty_is_refused() {
     let mut bytes = archive(vec![good()]);
     let last = bytes.len() - 1024 - 1;
     bytes[last] = 1;
-    refused(
-        &bytes,
-        &[
-            "padding behind member 'config/net/etc/hosts'",
-            "0x01, not 0",
-        ],
-    );
+    refused(&bytes, &["padding behind member 'config/net/etc/hosts'", "0x01, not 0"]);
 }
 
 #[test]
@@ -32,30 +26,12 @@ fn nothing_but_zeros_comes_after_the_end() {
     };
     accepted(&with_end(vec![0; 10_240]));
     accepted(&with_end(vec![0; 1024 + (1 << 20)]));
-    refused(
-        &with_end(vec![0; 1024 + (1 << 20) + 1]),
-        &["more than 1048576 zero bytes"],
-    );
-    refused(
-        &with_end([vec![0; 1024], good().bytes()].concat()),
-        &["goes on behind its end"],
-    );
-    refused(
-        &with_end([vec![0; 512], good().bytes()].concat()),
-        &["goes on behind its end"],
-    );
-    refused(
-        &with_end([vec![0; 20_000], vec![1]].concat()),
-        &["goes on behind its end", "0x01, not 0"],
-    );
-    refused(
-        &with_end(vec![0; 512]),
-        &["ends at byte", "mark of its end"],
-    );
-    refused(
-        &with_end(Vec::new()),
-        &["ends at byte", "before the end was marked"],
-    );
+    refused(&with_end(vec![0; 1024 + (1 << 20) + 1]), &["more than 1048576 zero bytes"]);
+    refused(&with_end([vec![0; 1024], good().bytes()].concat()), &["goes on behind its end"]);
+    refused(&with_end([vec![0; 512], good().bytes()].concat()), &["goes on behind its end"]);
+    refused(&with_end([vec![0; 20_000], vec![1]].concat()), &["goes on behind its end", "0x01, not 0"]);
+    refused(&with_end(vec![0; 512]), &["ends at byte", "mark of its end"]);
+    refused(&with_end(Vec::new()), &["ends at byte", "before the end was marked"]);
     let two = [archive(vec![good()]), archive(vec![good()])].concat();
     refused(&two, &["goes on behind its end"]);
 }
@@ -65,10 +41,7 @@ fn nothing_comes_after_the_one_gzip_stream() {
     let whole = gzip(&archive(vec![good()]));
     accepted(&whole);
     for behind in [&b"x"[..], &[0], &[0; 512], &gzip(b""), &whole] {
-        refused(
-            &[&whole, behind].concat(),
-            &["compressed archive goes on behind its end"],
-        );
+        refused(&[&whole, behind].concat(), &["compressed archive goes on behind its end"]);
     }
     refused(&gzip(&whole), &["no tar header"]);
 }
@@ -99,70 +72,23 @@ fn a_compressed_flood_is_refused_after_the_first_excess() {
 #[test]
 fn every_limit_is_named_with_both_values() {
     let members = || {
-        vec![
-            folder("config/net/a"),
-            folder("config/net/a/b"),
-            file("config/net/a/b/c"),
-            file("config/net/d"),
-        ]
+        vec![folder("config/net/a"), folder("config/net/a/b"), file("config/net/a/b/c"), file("config/net/d")]
     };
     let parts = Parts::of(members());
-    let (manifest, sums) = (
-        parts.manifest.content.len() as u64,
-        parts.sums.content.len() as u64,
-    );
+    let (manifest, sums) = (parts.manifest.content.len() as u64, parts.sums.content.len() as u64);
     let bytes = parts.bytes();
-    let exact = Limits {
-        bytes: 16,
-        files: 4,
-        depth: 3,
-        manifest,
-        sums,
-    };
+    let exact = Limits { bytes: 16, files: 4, depth: 3, manifest, sums };
     record_with(&bytes, &exact).unwrap();
     for (limits, says) in [
+        (Limits { bytes: 15, ..exact.clone() }, "bytes of configuration: 16, of at most 15".to_owned()),
+        (Limits { files: 1, ..exact.clone() }, "files of configuration: 2, of at most 1".to_owned()),
+        (Limits { files: 3, ..exact.clone() }, "4, of at most 3".to_owned()),
+        (Limits { depth: 2, ..exact.clone() }, "'config/net/a/b/c': 3, of at most 2".to_owned()),
         (
-            Limits {
-                bytes: 15,
-                ..exact.clone()
-            },
-            "bytes of configuration: 16, of at most 15".to_owned(),
-        ),
-        (
-            Limits {
-                files: 1,
-                ..exact.clone()
-            },
-            "files of configuration: 2, of at most 1".to_owned(),
-        ),
-        (
-            Limits {
-                files: 3,
-                ..exact.clone()
-            },
-            "4, of at most 3".to_owned(),
-        ),
-        (
-            Limits {
-                depth: 2,
-                ..exact.clone()
-            },
-            "'config/net/a/b/c': 3, of at most 2".to_owned(),
-        ),
-        (
-            Limits {
-                manifest: manifest - 1,
-                ..exact.clone()
-            },
+            Limits { manifest: manifest - 1, ..exact.clone() },
             format!("'manifest.toml': {manifest}, of at most"),
         ),
-        (
-            Limits {
-                sums: sums - 1,
-                ..exact.clone()
-            },
-            format!("'SHA256SUMS': {sums}, of at most"),
-        ),
+        (Limits { sums: sums - 1, ..exact.clone() }, format!("'SHA256SUMS': {sums}, of at most")),
     ] {
         let failure = record_with(&bytes, &limits).unwrap_err();
         assert_eq!(failure.code, Code::ArchiveTooLarge, "{failure}");
@@ -174,41 +100,16 @@ fn every_limit_is_named_with_both_values() {
 fn folders_that_are_not_listed_count_as_members() {
     let members = ["config", "config/net", "config/net/etc"].map(|name| folder(name).unlisted());
     let bytes = archive([&members[..], &[good()]].concat());
-    record_with(
-        &bytes,
-        &Limits {
-            files: 4,
-            ..Limits::default()
-        },
-    )
-    .unwrap();
-    let failure = record_with(
-        &bytes,
-        &Limits {
-            files: 3,
-            ..Limits::default()
-        },
-    )
-    .unwrap_err();
+    record_with(&bytes, &Limits { files: 4, ..Limits::default() }).unwrap();
+    let failure = record_with(&bytes, &Limits { files: 3, ..Limits::default() }).unwrap_err();
     assert_eq!(failure.code, Code::ArchiveTooLarge);
-    assert!(
-        failure
-            .message
-            .contains("members of the archive: 4, of at most 3"),
-        "{failure}"
-    );
+    assert!(failure.message.contains("members of the archive: 4, of at most 3"), "{failure}");
 }
 
 #[test]
 fn sizes_that_overflow_when_added_are_refused() {
-    let most =
-        |text: &mut String| *text = text.replace("bytes = 8", &format!("bytes = {}", i64::MAX));
-    let bytes = Parts::with(
-        vec![good(), file("config/vpn/x"), file("config/dns/x")],
-        most,
-        |_| {},
-    )
-    .bytes();
+    let most = |text: &mut String| *text = text.replace("bytes = 8", &format!("bytes = {}", i64::MAX));
+    let bytes = Parts::with(vec![good(), file("config/vpn/x"), file("config/dns/x")], most, |_| {}).bytes();
     let failure = record_with(&bytes, &Limits::default()).unwrap_err();
     assert_eq!(failure.code, Code::ArchiveTooLarge, "{failure}");
 }
@@ -217,14 +118,9 @@ fn sizes_that_overflow_when_added_are_refused() {
 fn a_receiver_hears_nothing_of_a_bad_archive_before_the_bad_part() {
     let mut block = [0; 512];
     seal(&mut block);
-    let parts = Parts::of(vec![
-        good(),
-        file("config/net/../../x").unlisted(),
-        file("config/net/z"),
-    ]);
+    let parts = Parts::of(vec![good(), file("config/net/../../x").unlisted(), file("config/net/z")]);
     let mut recorder = Recorder::default();
-    let failure =
-        reinstate_agent::archive::read(&parts.bytes()[..], &Limits::default(), &mut recorder);
+    let failure = reinstate_agent::archive::read(&parts.bytes()[..], &Limits::default(), &mut recorder);
     // The list itself is whole, so the archive is refused at the bad member.
     assert_eq!(failure.unwrap_err().code, Code::ArchiveInvalid);
     assert_eq!(recorder.entries.len(), 1);

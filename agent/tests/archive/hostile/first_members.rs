@@ -9,47 +9,20 @@ use crate::build::{Parts, file, folder};
 fn the_manifest_must_be_the_first_member() {
     let parts = Parts::of(vec![good()]);
     let end = &parts.end;
-    let bytes = [
-        parts.sums.bytes(),
-        parts.manifest.bytes(),
-        good().bytes(),
-        end.clone(),
-    ]
-    .concat();
+    let bytes = [parts.sums.bytes(), parts.manifest.bytes(), good().bytes(), end.clone()].concat();
     refused(&bytes, &["first member is 'SHA256SUMS'", "'manifest.toml'"]);
-    refused(
-        &[good().bytes(), end.clone()].concat(),
-        &["first member is 'config/net/etc/hosts'"],
-    );
+    refused(&[good().bytes(), end.clone()].concat(), &["first member is 'config/net/etc/hosts'"]);
     refused(end, &["first member is missing"]);
-    refused(
-        &[folder("manifest.toml").bytes(), end.clone()].concat(),
-        &["first member is no file"],
-    );
-    refused(
-        &[file("./manifest.toml").bytes(), end.clone()].concat(),
-        &["'./manifest.toml'"],
-    );
+    refused(&[folder("manifest.toml").bytes(), end.clone()].concat(), &["first member is no file"]);
+    refused(&[file("./manifest.toml").bytes(), end.clone()].concat(), &["'./manifest.toml'"]);
 }
 
 #[test]
 fn the_list_of_digests_must_be_the_second_member() {
     let parts = Parts::of(vec![good()]);
-    let bytes = [
-        parts.manifest.bytes(),
-        good().bytes(),
-        parts.sums.bytes(),
-        parts.end.clone(),
-    ]
-    .concat();
-    refused(
-        &bytes,
-        &["second member is 'config/net/etc/hosts'", "'SHA256SUMS'"],
-    );
-    refused(
-        &[parts.manifest.bytes(), parts.end].concat(),
-        &["second member is missing"],
-    );
+    let bytes = [parts.manifest.bytes(), good().bytes(), parts.sums.bytes(), parts.end.clone()].concat();
+    refused(&bytes, &["second member is 'config/net/etc/hosts'", "'SHA256SUMS'"]);
+    refused(&[parts.manifest.bytes(), parts.end].concat(), &["second member is missing"]);
 }
 
 #[test]
@@ -69,8 +42,7 @@ fn another_list_than_the_manifest_means_is_a_wrong_digest() {
     let failure = failure(&parts.bytes());
     assert_eq!(failure.code, Code::DigestMismatch);
     assert!(
-        failure.message.contains("SHA256SUMS has SHA-256")
-            && failure.message.contains("manifest.toml says")
+        failure.message.contains("SHA256SUMS has SHA-256") && failure.message.contains("manifest.toml says")
     );
 }
 
@@ -79,10 +51,7 @@ fn a_later_format_is_refused_with_both_numbers() {
     let format = |text: &mut String| *text = text.replace("format = 1", "format = 2\nnew = 3");
     let failure = failure(&Parts::with(vec![good()], format, |_| {}).bytes());
     assert_eq!(failure.code, Code::ArchiveFormat);
-    assert!(
-        failure.message.contains("format 2") && failure.message.contains("format 1"),
-        "{failure}"
-    );
+    assert!(failure.message.contains("format 2") && failure.message.contains("format 1"), "{failure}");
 }
 
 #[test]
@@ -96,10 +65,7 @@ fn an_unknown_key_of_the_manifest_is_refused() {
             assert!(text.contains(from), "{text}");
             *text = text.replacen(from, to, 1);
         };
-        refused(
-            &Parts::with(vec![good()], change, |_| {}).bytes(),
-            &["manifest.toml, line", key],
-        );
+        refused(&Parts::with(vec![good()], change, |_| {}).bytes(), &["manifest.toml, line", key]);
     }
 }
 
@@ -113,34 +79,19 @@ fn a_manifest_nested_without_end_is_refused() {
         format!("[{deep}a]"),
     ] {
         let change = |text: &mut String| text.push_str(&format!("\n{nested}\n"));
-        refused(
-            &Parts::with(vec![good()], change, |_| {}).bytes(),
-            &["manifest.toml, line"],
-        );
+        refused(&Parts::with(vec![good()], change, |_| {}).bytes(), &["manifest.toml, line"]);
     }
 }
 
 #[test]
 fn other_counts_than_the_manifest_says_are_refused() {
     for (from, to, says) in [
-        (
-            "files = 1",
-            "files = 2",
-            "1 files of 8 bytes of the domain 'net', manifest.toml says 2 of 8",
-        ),
+        ("files = 1", "files = 2", "1 files of 8 bytes of the domain 'net', manifest.toml says 2 of 8"),
         ("files = 1", "files = 0", "says 0 of 8"),
         ("bytes = 8", "bytes = 7", "says 1 of 7"),
         ("bytes = 8", "bytes = 9", "says 1 of 9"),
-        (
-            "name = \"net\"",
-            "name = \"other\"",
-            "'net', which manifest.toml does not declare",
-        ),
-        (
-            "name = \"net\"",
-            "name = \"../x\"",
-            "'../x' is no domain's name",
-        ),
+        ("name = \"net\"", "name = \"other\"", "'net', which manifest.toml does not declare"),
+        ("name = \"net\"", "name = \"../x\"", "'../x' is no domain's name"),
     ] {
         let change = |text: &mut String| {
             assert!(text.contains(from), "{text}");

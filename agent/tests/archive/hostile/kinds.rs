@@ -31,38 +31,22 @@ fn only_files_folders_and_links_are_taken() {
 
 #[test]
 fn a_global_pax_header_is_refused_wherever_it_stands() {
-    let global = member(
-        "pax_global_header",
-        b'g',
-        pax_record("path", "config/net/x").as_bytes(),
-    );
-    refused(
-        &[global.bytes(), archive(vec![good()])].concat(),
-        &["a global pax header"],
-    );
+    let global = member("pax_global_header", b'g', pax_record("path", "config/net/x").as_bytes());
+    refused(&[global.bytes(), archive(vec![good()])].concat(), &["a global pax header"]);
 }
 
 #[test]
 fn a_link_to_no_path_is_refused() {
     for target in ["", "a\nb", "a\\b", "a\u{1b}b"] {
-        refused(
-            &archive(vec![link("config/net/x", target).unlisted()]),
-            &["which is no path"],
-        );
+        refused(&archive(vec![link("config/net/x", target).unlisted()]), &["which is no path"]);
     }
     let long = pax(pax_record("linkpath", &"x".repeat(1025)));
-    refused(
-        &archive(vec![link("config/net/x", "y").after(long).unlisted()]),
-        &["which is no path"],
-    );
+    refused(&archive(vec![link("config/net/x", "y").after(long).unlisted()]), &["which is no path"]);
 }
 
 #[test]
 fn content_where_none_belongs_is_refused() {
-    refused(
-        &archive(vec![member("config/net/x", b'5', b"12").unlisted()]),
-        &["folder, yet has 2 bytes"],
-    );
+    refused(&archive(vec![member("config/net/x", b'5', b"12").unlisted()]), &["folder, yet has 2 bytes"]);
     let mut with = link("config/net/x", "y").unlisted();
     with.content = b"123".to_vec();
     refused(&archive(vec![with]), &["link, yet has 3 bytes"]);

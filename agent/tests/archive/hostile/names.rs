@@ -16,10 +16,7 @@ fn a_name_that_leaves_its_place_is_refused() {
         ("config/./x", "is no domain's name"),
         ("config/Net/x", "is no domain's name"),
         ("config/1net/x", "is no domain's name"),
-        (
-            "config/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/x",
-            "is no domain's name",
-        ),
+        ("config/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/x", "is no domain's name"),
         ("config/net/../x", "holds the part '..'"),
         ("config/net/x/..", "holds the part '..'"),
         ("config/net/./x", "holds the part '.'"),
@@ -33,67 +30,28 @@ fn a_name_that_leaves_its_place_is_refused() {
         ("config/net/a\u{9b}b", "control character"),
     ] {
         refused(&archive(vec![good(), file(name).unlisted()]), &[says]);
-        refused(
-            &archive(vec![
-                good(),
-                file("x").after(pax(pax_record("path", name))).unlisted(),
-            ]),
-            &[says],
-        );
-        refused(
-            &archive(vec![
-                good(),
-                file("x").after(gnu_long(b'L', name)).unlisted(),
-            ]),
-            &[says],
-        );
+        refused(&archive(vec![good(), file("x").after(pax(pax_record("path", name))).unlisted()]), &[says]);
+        refused(&archive(vec![good(), file("x").after(gnu_long(b'L', name)).unlisted()]), &[says]);
     }
-    refused(
-        &archive(vec![good(), folder("config/net/x//").unlisted()]),
-        &["holds the part ''"],
-    );
-    refused(
-        &archive(vec![good(), member("", b'0', b"").unlisted()]),
-        &["name of 0 bytes"],
-    );
+    refused(&archive(vec![good(), folder("config/net/x//").unlisted()]), &["holds the part ''"]);
+    refused(&archive(vec![good(), member("", b'0', b"").unlisted()]), &["name of 0 bytes"]);
 }
 
 #[test]
 fn a_message_shows_no_escape_codes_of_a_name() {
-    let failure = failure(&archive(vec![
-        good(),
-        file("config/net/a\u{1b}[2J\u{202e}b").unlisted(),
-    ]));
-    assert!(
-        failure.message.contains("\\u{1b}") && !failure.message.contains('\u{1b}'),
-        "{failure}"
-    );
+    let failure = failure(&archive(vec![good(), file("config/net/a\u{1b}[2J\u{202e}b").unlisted()]));
+    assert!(failure.message.contains("\\u{1b}") && !failure.message.contains('\u{1b}'), "{failure}");
     assert!(!failure.message.contains('\u{202e}'), "{failure}");
 }
 
 #[test]
 fn a_name_that_is_not_utf8_is_refused() {
-    refused(
-        &archive(vec![file(b"config/net/\xff").unlisted()]),
-        &["name", "is not UTF-8"],
-    );
-    refused(
-        &archive(vec![link("config/net/x", b"\xff").unlisted()]),
-        &["link name", "is not UTF-8"],
-    );
+    refused(&archive(vec![file(b"config/net/\xff").unlisted()]), &["name", "is not UTF-8"]);
+    refused(&archive(vec![link("config/net/x", b"\xff").unlisted()]), &["link name", "is not UTF-8"]);
     let long = gnu_long(b'L', b"config/net/\xff");
-    refused(
-        &archive(vec![file("x").after(long).unlisted()]),
-        &["not UTF-8"],
-    );
-    refused(
-        &archive(vec![file("x").after(pax(b"11 path=\xff\xfe\n")).unlisted()]),
-        &["not UTF-8"],
-    );
-    refused(
-        &changed(|block| block[265] = 0xff),
-        &["owner name", "is not UTF-8"],
-    );
+    refused(&archive(vec![file("x").after(long).unlisted()]), &["not UTF-8"]);
+    refused(&archive(vec![file("x").after(pax(b"11 path=\xff\xfe\n")).unlisted()]), &["not UTF-8"]);
+    refused(&changed(|block| block[265] = 0xff), &["owner name", "is not UTF-8"]);
 }
 
 #[test]
@@ -102,23 +60,12 @@ fn a_name_hidden_behind_a_nul_is_refused() {
         &changed(|block| put(block, 60, b"/../../etc/passwd")),
         &["'name' holds something behind its end"],
     );
-    refused(
-        &changed(|block| block[296] = b'x'),
-        &["'owner name' holds something behind its end"],
-    );
-    refused(
-        &changed(|block| block[256] = b'x'),
-        &["'link name' holds something behind its end"],
-    );
+    refused(&changed(|block| block[296] = b'x'), &["'owner name' holds something behind its end"]);
+    refused(&changed(|block| block[256] = b'x'), &["'link name' holds something behind its end"]);
     let name = "config/net/etc/hosts\0.bak";
+    refused(&archive(vec![file("x").after(gnu_long(b'L', name)).unlisted()]), &["control character"]);
     refused(
-        &archive(vec![file("x").after(gnu_long(b'L', name)).unlisted()]),
-        &["control character"],
-    );
-    refused(
-        &archive(vec![
-            file("x").after(pax(pax_record("path", name))).unlisted(),
-        ]),
+        &archive(vec![file("x").after(pax(pax_record("path", name))).unlisted()]),
         &["control character"],
     );
 }
@@ -126,24 +73,10 @@ fn a_name_hidden_behind_a_nul_is_refused() {
 #[test]
 fn names_deeper_or_longer_than_the_limits_are_refused() {
     let deep = format!("config/net/{}x", "d/".repeat(32));
-    refused(
-        &archive(vec![file("x").after(gnu_long(b'L', &deep)).unlisted()]),
-        &["33 levels"],
-    );
+    refused(&archive(vec![file("x").after(gnu_long(b'L', &deep)).unlisted()]), &["33 levels"]);
     let wide = format!("config/net/{}", "w".repeat(256));
-    refused(
-        &archive(vec![file("x").after(gnu_long(b'L', wide)).unlisted()]),
-        &["holds the part"],
-    );
+    refused(&archive(vec![file("x").after(gnu_long(b'L', wide)).unlisted()]), &["holds the part"]);
     let long = format!("config/net/{}", "dir/".repeat(300));
-    refused(
-        &archive(vec![
-            file("x").after(pax(pax_record("path", &long))).unlisted(),
-        ]),
-        &["1211 bytes"],
-    );
-    refused(
-        &archive(vec![file("x").after(gnu_long(b'L', long)).unlisted()]),
-        &["1212 bytes"],
-    );
+    refused(&archive(vec![file("x").after(pax(pax_record("path", &long))).unlisted()]), &["1211 bytes"]);
+    refused(&archive(vec![file("x").after(gnu_long(b'L', long)).unlisted()]), &["1212 bytes"]);
 }
