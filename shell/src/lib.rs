@@ -15,6 +15,7 @@ mod show;
 mod signals;
 mod terminal;
 mod text;
+mod token;
 mod values;
 mod watch;
 

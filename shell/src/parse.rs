@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::grammar::{Command, Draft, Part, Row, TABLE};
+use crate::token::{Token, tokens};
 
 /// Why a line is not a command. `at` is the character at which the caret points, from 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub type Choice = (&'static str, &'static str);
 
 /// What a line means; None where it is empty.
 pub fn parse(line: &str) -> Result<Option<Command>, SyntaxError> {
-    let tokens = tokens(line)?;
+    let tokens = read(line)?;
     if tokens.is_empty() {
         return Ok(None);
     }
@@ -47,7 +48,7 @@ pub fn parse(line: &str) -> Result<Option<Command>, SyntaxError> {
 /// What may stand where the line ends: the words that begin as its last word does, or whatever may
 /// follow a line that ends in a space; and whether the line is a command as it is.
 pub fn choices(line: &str) -> Result<(Vec<Choice>, bool), SyntaxError> {
-    let mut tokens = tokens(line)?;
+    let mut tokens = read(line)?;
     let begun = match line.ends_with(char::is_whitespace) {
         true => None,
         false => tokens.pop(),
@@ -103,49 +104,11 @@ fn has_word(part: &Part, name: &str) -> bool {
     }
 }
 
-struct Token {
-    text: String,
-    /// Where it starts, in characters.
-    at: usize,
-    /// A quoted word is an argument, whatever it says.
-    quoted: bool,
-}
-
-impl Token {
-    fn begins(&self, word: &str) -> bool {
-        !self.quoted && word.starts_with(&self.text)
-    }
-}
-
-/// Words are separated by spaces; inside `"` spaces are kept, and `\"` and `\\` are `"` and `\`.
-fn tokens(line: &str) -> Result<Vec<Token>, SyntaxError> {
-    let mut tokens = Vec::new();
-    let mut current: Option<Token> = None;
-    let mut in_quotes = false;
-    let mut chars = line.chars().enumerate().peekable();
-    while let Some((at, c)) = chars.next() {
-        if c.is_whitespace() && !in_quotes {
-            tokens.extend(current.take());
-            continue;
-        }
-        let token = current.get_or_insert_with(|| Token { text: String::new(), at, quoted: false });
-        match c {
-            '"' => {
-                in_quotes = !in_quotes;
-                token.quoted = true;
-            }
-            '\\' if in_quotes => match chars.next_if(|(_, next)| matches!(next, '"' | '\\')) {
-                Some((_, escaped)) => token.text.push(escaped),
-                None => token.text.push(c),
-            },
-            c => token.text.push(c),
-        }
-    }
-    if in_quotes {
-        return Err(SyntaxError { kind: SyntaxErrorKind::NotCompleted, at: line.chars().count() });
-    }
-    tokens.extend(current);
-    Ok(tokens)
+fn read(line: &str) -> Result<Vec<Token>, SyntaxError> {
+    tokens(line).ok_or_else(|| SyntaxError {
+        kind: SyntaxErrorKind::NotCompleted,
+        at: line.chars().count(),
+    })
 }
 
 /// One reading of a line so far: a command, what is left of its parts (innermost last), and its

@@ -27,9 +27,20 @@ pub enum Answered {
 pub fn ask(shell: &mut Shell, events: &mut Events, job: &JobView, question: &Question) -> Answered {
     match &question.kind {
         QuestionKind::HostKey(key) => {
-            let HostKey { host, algorithm, sha256, .. } = key;
-            shell.console.line(format!("The authenticity of host '{host}' can't be established."));
-            shell.console.line(format!("{algorithm} key fingerprint is {sha256}."));
+            let HostKey {
+                host,
+                algorithm,
+                sha256,
+                ..
+            } = key;
+            shell.console.line(format!(
+                "The authenticity of host '{host}' can't be established."
+            ));
+            // On a line of its own a fingerprint fits 80 columns and is easy to copy.
+            shell
+                .console
+                .line(format!("The fingerprint of its {algorithm} key is"));
+            shell.console.line(format!("  {sha256}"));
         }
         QuestionKind::Prompt { .. } => {}
         QuestionKind::Confirm => {
@@ -103,9 +114,11 @@ fn still_asks(status: &Status, job: &JobView, question: &Question) -> bool {
 
 /// What a line means as an answer; None where it means nothing, which the admin is told.
 fn understand(shell: &mut Shell, kind: &QuestionKind, line: Secret) -> Option<Answer> {
+    if let QuestionKind::Prompt { .. } = kind {
+        return Some(Answer::Secret(line));
+    }
     let word = line.expose().trim().to_ascii_lowercase();
     match (kind, word.as_str()) {
-        (QuestionKind::Prompt { .. }, _) => Some(Answer::Secret(line)),
         (QuestionKind::Confirm, "y" | "yes") => Some(Answer::Yes),
         (QuestionKind::Confirm, "n" | "no") => Some(Answer::No),
         (QuestionKind::Confirm, _) => {
@@ -117,12 +130,16 @@ fn understand(shell: &mut Shell, kind: &QuestionKind, line: Secret) -> Option<An
         (QuestionKind::HostKey(_), "no") => Some(Answer::No),
         (QuestionKind::HostKey(key), _) if line.expose().trim() == key.sha256 => Some(Answer::Yes),
         (QuestionKind::HostKey(key), "md5") => {
-            shell.console.line(format!("{} key fingerprint is {}.", key.algorithm, key.md5));
-            shell.console.line("MD5 is weak: compare the SHA256 fingerprint where you can.");
+            shell.console.line(format!("  {}", key.md5));
+            shell
+                .console
+                .line("MD5 is weak: compare the SHA256 fingerprint where you can.");
             None
         }
-        (QuestionKind::HostKey(_), _) => {
-            shell.console.line("Please answer yes, no, md5 or the fingerprint that you expect.");
+        _ => {
+            shell
+                .console
+                .line("Please answer yes, no, md5 or the fingerprint that you expect.");
             None
         }
     }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use reinstate_api::{Failure, Secret, one_line};
+use zeroize::Zeroizing;
 
 use crate::signals::{Held, Signals, Wake};
 
@@ -118,7 +119,12 @@ impl Console {
         let hidden = if echo { None } else { Hidden::on(self.input.as_fd()) };
         let shown = echo && tcgetattr(&self.input).is_ok();
         self.write(words);
-        Asking { typed: Vec::with_capacity(LINE_LIMIT), too_long: false, shown, _hidden: hidden }
+        Asking {
+            typed: Zeroizing::new(Vec::with_capacity(LINE_LIMIT)),
+            too_long: false,
+            shown,
+            _hidden: hidden,
+        }
     }
 
     /// Waits for the answer's end, or for `other`.
@@ -164,15 +170,13 @@ impl Console {
             return None;
         }
         if end || matches!(byte[0], b'\r' | b'\n') {
-            let typed = std::mem::take(&mut asking.typed);
-            return Some(match String::from_utf8(typed) {
-                Ok(line) if !asking.too_long => Heard::Line(Secret::new(line)),
-                Ok(line) => {
-                    drop(Secret::new(line));
-                    Heard::Unusable
-                }
-                Err(_) => Heard::Unusable,
-            });
+            if asking.too_long || std::str::from_utf8(&asking.typed).is_err() {
+                return Some(Heard::Unusable);
+            }
+            let typed = std::mem::take(&mut *asking.typed);
+            return String::from_utf8(typed)
+                .ok()
+                .map(|line| Heard::Line(Secret::new(line)));
         }
         if asking.typed.len() < LINE_LIMIT {
             asking.typed.push(byte[0]);
@@ -192,7 +196,7 @@ impl Console {
 
 /// An answer that is being typed.
 pub struct Asking {
-    typed: Vec<u8>,
+    typed: Zeroizing<Vec<u8>>,
     too_long: bool,
     /// The terminal shows the end of the line by itself.
     shown: bool,

@@ -14,6 +14,8 @@ use crate::{Exit, Flow, Shell};
 #[derive(Default)]
 struct Seen {
     phase: Option<Phase>,
+    /// What was committed becomes active with a restart.
+    restarts: bool,
     notes: usize,
     progress: Shown,
     /// The question that was answered from here.
@@ -33,9 +35,7 @@ pub fn watch(shell: &mut Shell, id: Uuid) -> Flow {
             Event::Interrupt => Some(left(shell)),
             Event::Hangup => Some(Flow::Leave(Exit::Failed)),
             Event::Failed(failures) => Some(shell.refused(&failures)),
-            Event::End if seen.phase >= Some(Phase::Committed) && seen.phase <= Some(Phase::Rebooting) => {
-                Some(going_down(shell))
-            }
+            Event::End if seen.restarts => Some(going_down(shell)),
             Event::End => Some(agent_ended(shell)),
         };
         if let Some(flow) = flow {
@@ -60,6 +60,8 @@ fn follow(
     };
     if seen.phase != Some(job.phase) && job.outcome.is_none() {
         seen.phase = Some(job.phase);
+        seen.restarts = matches!(job.phase, Phase::Committed | Phase::Rebooting)
+            && job.kind != JobKind::Configure;
         if let Some(line) = phase_line(job) {
             shell.console.line(line);
         }
@@ -104,7 +106,12 @@ fn phase_line(job: &JobView) -> Option<String> {
         Phase::Locking => "Taking the restore lock".into(),
         Phase::Snapshotting => "Taking a snapshot of the present configuration".into(),
         Phase::Validating => "Checking the new configuration".into(),
-        Phase::Committed => "Committed: the new configuration becomes active with the restart".into(),
+        Phase::Committed if job.kind == JobKind::Configure => {
+            "Committed: the new configuration becomes active".into()
+        }
+        Phase::Committed => {
+            "Committed: the new configuration becomes active with the restart".into()
+        }
         Phase::Activating => "Activating the new configuration".into(),
         Phase::Finishing => "Finishing: checking that the appliance is healthy".into(),
     })
@@ -124,9 +131,10 @@ pub fn agent_ended(shell: &mut Shell) -> Flow {
 }
 
 fn left(shell: &mut Shell) -> Flow {
+    shell.console.line("Watching stopped; the job goes on.");
     shell
         .console
-        .line("Watching stopped; the job goes on. `show restore` returns to it, `restore abort` ends it.");
+        .line("`show restore` returns to it, `restore abort` ends it.");
     Flow::Next(Exit::Failed)
 }
 

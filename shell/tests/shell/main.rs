@@ -1,5 +1,8 @@
 //! The shell as its users meet it: the real program, against an agent on a real socket.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod agent;
 mod commands;
+mod jobs;
 mod terminal;
