@@ -105,10 +105,7 @@ fn has_word(part: &Part, name: &str) -> bool {
 }
 
 fn read(line: &str) -> Result<Vec<Token>, SyntaxError> {
-    tokens(line).ok_or_else(|| SyntaxError {
-        kind: SyntaxErrorKind::NotCompleted,
-        at: line.chars().count(),
-    })
+    tokens(line).ok_or_else(|| SyntaxError { kind: SyntaxErrorKind::NotCompleted, at: line.chars().count() })
 }
 
 /// One reading of a line so far: a command, what is left of its parts (innermost last), and its

@@ -27,19 +27,10 @@ pub enum Answered {
 pub fn ask(shell: &mut Shell, events: &mut Events, job: &JobView, question: &Question) -> Answered {
     match &question.kind {
         QuestionKind::HostKey(key) => {
-            let HostKey {
-                host,
-                algorithm,
-                sha256,
-                ..
-            } = key;
-            shell.console.line(format!(
-                "The authenticity of host '{host}' can't be established."
-            ));
+            let HostKey { host, algorithm, sha256, .. } = key;
+            shell.console.line(format!("The authenticity of host '{host}' can't be established."));
             // On a line of its own a fingerprint fits 80 columns and is easy to copy.
-            shell
-                .console
-                .line(format!("The fingerprint of its {algorithm} key is"));
+            shell.console.line(format!("The fingerprint of its {algorithm} key is"));
             shell.console.line(format!("  {sha256}"));
         }
         QuestionKind::Prompt { .. } => {}
@@ -131,15 +122,11 @@ fn understand(shell: &mut Shell, kind: &QuestionKind, line: Secret) -> Option<An
         (QuestionKind::HostKey(key), _) if line.expose().trim() == key.sha256 => Some(Answer::Yes),
         (QuestionKind::HostKey(key), "md5") => {
             shell.console.line(format!("  {}", key.md5));
-            shell
-                .console
-                .line("MD5 is weak: compare the SHA256 fingerprint where you can.");
+            shell.console.line("MD5 is weak: compare the SHA256 fingerprint where you can.");
             None
         }
         _ => {
-            shell
-                .console
-                .line("Please answer yes, no, md5 or the fingerprint that you expect.");
+            shell.console.line("Please answer yes, no, md5 or the fingerprint that you expect.");
             None
         }
     }

@@ -174,9 +174,7 @@ impl Console {
                 return Some(Heard::Unusable);
             }
             let typed = std::mem::take(&mut *asking.typed);
-            return String::from_utf8(typed)
-                .ok()
-                .map(|line| Heard::Line(Secret::new(line)));
+            return String::from_utf8(typed).ok().map(|line| Heard::Line(Secret::new(line)));
         }
         if asking.typed.len() < LINE_LIMIT {
             asking.typed.push(byte[0]);

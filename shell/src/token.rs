@@ -28,11 +28,7 @@ pub fn tokens(line: &str) -> Option<Vec<Token>> {
             tokens.extend(current.take());
             continue;
         }
-        let token = current.get_or_insert_with(|| Token {
-            text: String::new(),
-            at,
-            quoted: false,
-        });
+        let token = current.get_or_insert_with(|| Token { text: String::new(), at, quoted: false });
         match c {
             '"' => {
                 in_quotes = !in_quotes;
@@ -60,12 +56,7 @@ mod tests {
     fn quotes_keep_spaces_and_nothing_else_is_special() {
         let words = |line: &str| {
             let tokens = tokens(line)?;
-            Some(
-                tokens
-                    .into_iter()
-                    .map(|token| (token.text, token.at))
-                    .collect::<Vec<_>>(),
-            )
+            Some(tokens.into_iter().map(|token| (token.text, token.at)).collect::<Vec<_>>())
         };
         let pair = |text: &str, at| (text.to_owned(), at);
         assert_eq!(words(" a\tb "), Some(vec![pair("a", 1), pair("b", 3)]));
@@ -73,10 +64,7 @@ mod tests {
             words("a \"b \\\" \\\\ \\c\" d"),
             Some(vec![pair("a", 0), pair("b \" \\ \\c", 2), pair("d", 15)])
         );
-        assert_eq!(
-            words("$HOME `id` ;|&"),
-            Some(vec![pair("$HOME", 0), pair("`id`", 6), pair(";|&", 11)])
-        );
+        assert_eq!(words("$HOME `id` ;|&"), Some(vec![pair("$HOME", 0), pair("`id`", 6), pair(";|&", 11)]));
         assert_eq!(words("\"\""), Some(vec![pair("", 0)]));
         assert_eq!(words("a \"b"), None);
     }

@@ -60,8 +60,8 @@ fn follow(
     };
     if seen.phase != Some(job.phase) && job.outcome.is_none() {
         seen.phase = Some(job.phase);
-        seen.restarts = matches!(job.phase, Phase::Committed | Phase::Rebooting)
-            && job.kind != JobKind::Configure;
+        seen.restarts =
+            matches!(job.phase, Phase::Committed | Phase::Rebooting) && job.kind != JobKind::Configure;
         if let Some(line) = phase_line(job) {
             shell.console.line(line);
         }
@@ -109,9 +109,7 @@ fn phase_line(job: &JobView) -> Option<String> {
         Phase::Committed if job.kind == JobKind::Configure => {
             "Committed: the new configuration becomes active".into()
         }
-        Phase::Committed => {
-            "Committed: the new configuration becomes active with the restart".into()
-        }
+        Phase::Committed => "Committed: the new configuration becomes active with the restart".into(),
         Phase::Activating => "Activating the new configuration".into(),
         Phase::Finishing => "Finishing: checking that the appliance is healthy".into(),
     })
@@ -132,9 +130,7 @@ pub fn agent_ended(shell: &mut Shell) -> Flow {
 
 fn left(shell: &mut Shell) -> Flow {
     shell.console.line("Watching stopped; the job goes on.");
-    shell
-        .console
-        .line("`show restore` returns to it, `restore abort` ends it.");
+    shell.console.line("`show restore` returns to it, `restore abort` ends it.");
     Flow::Next(Exit::Failed)
 }
 

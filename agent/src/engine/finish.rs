@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reinstate_api::{Code, Failure};
+use reinstate_api::{Code, Failure, Phase};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -97,7 +97,10 @@ pub(super) async fn decide(context: &Context) {
             // Activation has found neither whole.
             _ => return Ok(()),
         };
-        context.show(|view| view.phase = reinstate_api::Phase::Finishing);
+        context.show(|view| view.phase = Phase::Finishing);
+        if let Ok(held) = Held::resume(engine.parts().store.folder(), context.job.id) {
+            held.set_phase(Phase::Finishing)?;
+        }
         let failures = health(context, &switch).await?;
         if !failures.is_empty() && switch.back.is_empty() {
             failures.iter().for_each(|failure| context.note(failure.message.clone()));

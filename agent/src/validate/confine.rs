@@ -56,6 +56,8 @@ impl FromStr for Tree {
 enum Content {
     /// Something that exists, seen read-only.
     Bound(PathBuf),
+    /// A link, as it is: the live tree's secrets are links into memory.
+    Link(PathBuf),
     /// A private key, unsealed.
     Clear(zeroize::Zeroizing<Vec<u8>>, u32),
 }
@@ -102,12 +104,17 @@ fn contents(
     let mut places = Vec::new();
     for owned in domains.stored().flat_map(|domain| &domain.paths) {
         let path = base.path().join(&owned.path);
-        if path.symlink_metadata().is_ok_and(|meta| !meta.is_symlink()) {
-            places.push((PathBuf::from(owned.path.as_str()), Content::Bound(path)));
-        }
+        let content = match path.symlink_metadata() {
+            Err(_) => continue,
+            Ok(meta) if meta.is_symlink() => Content::Link(
+                fs::read_link(&path)
+                    .map_err(|e| Failure::io(format_args!("cannot read {}", owned.path), &e))?,
+            ),
+            Ok(_) => Content::Bound(path),
+        };
+        places.push((PathBuf::from(owned.path.as_str()), content));
     }
     match tree {
-        // The live tree's secrets are links into memory.
         Tree::Live => {
             let secrets = "run/reinstate/secrets";
             let path = root.path().join(secrets);
@@ -183,6 +190,11 @@ fn build(new: &Path, profile: &Profile, places: &[(PathBuf, Content)]) -> Step<(
     for (number, (place, content)) in places.iter().enumerate() {
         match content {
             Content::Bound(path) => bind(path, &new.join(place), true)?,
+            Content::Link(target) => {
+                let link = new.join(place);
+                link.parent().map_or(Ok(()), |folder| at(place.display(), fs::create_dir_all(folder)))?;
+                at(place.display(), std::os::unix::fs::symlink(target, link))?;
+            }
             Content::Clear(clear, mode) => {
                 let hidden = new.join(format!(".clear{number}"));
                 let mut file = at(

@@ -319,10 +319,8 @@ pub fn entry(outcome: Outcome) -> HistoryEntry {
 }
 
 /// A restore from a server.
-pub const RESTORE: [&str; 2] = [
-    "-c",
-    "restore remote-manager-backup location 192.0.2.9:2222 admin /backups fw-a.tar",
-];
+pub const RESTORE: [&str; 2] =
+    ["-c", "restore remote-manager-backup location 192.0.2.9:2222 admin /backups fw-a.tar"];
 
 pub fn declined() -> Outcome {
     let failures = vec![failure(Code::Declined, "an admin answered no", "")];

@@ -8,11 +8,7 @@ use serde_json::{Value, json};
 
 fn answers(agent: &Agent) -> Vec<Value> {
     let changes = agent.changes();
-    changes
-        .iter()
-        .filter(|asked| asked.route == "POST /v1/answer")
-        .map(|asked| asked.body.clone())
-        .collect()
+    changes.iter().filter(|asked| asked.route == "POST /v1/answer").map(|asked| asked.body.clone()).collect()
 }
 
 #[test]
@@ -90,23 +86,11 @@ fn an_unknown_host_key_is_accepted_by_yes_and_not_by_the_y_of_a_script() {
         let agent = Agent::start(&[], steps());
         let (exit, text) = agent.run(&RESTORE, typed.as_bytes());
         assert_eq!(exit, 1, "{typed:?}: {text}");
-        assert!(
-            text.contains("The authenticity of host '[192.0.2.9]:2222' can't be established."),
-            "{text}"
-        );
-        assert!(
-            text.contains("The fingerprint of its ssh-ed25519 key is\n  SHA256:abc\n"),
-            "{text}"
-        );
-        assert_eq!(
-            text.contains("MD5:00:11"),
-            typed.starts_with("md5"),
-            "{text}"
-        );
-        let expected: Vec<Value> = expected
-            .iter()
-            .map(|answer| json!({"question": 7, "answer": answer}))
-            .collect();
+        assert!(text.contains("The authenticity of host '[192.0.2.9]:2222' can't be established."), "{text}");
+        assert!(text.contains("The fingerprint of its ssh-ed25519 key is\n  SHA256:abc\n"), "{text}");
+        assert_eq!(text.contains("MD5:00:11"), typed.starts_with("md5"), "{text}");
+        let expected: Vec<Value> =
+            expected.iter().map(|answer| json!({"question": 7, "answer": answer})).collect();
         assert_eq!(answers(&agent), expected, "{typed:?}");
     }
 }
@@ -119,11 +103,7 @@ fn every_failure_of_a_refusal_is_shown_with_its_code_and_the_way_on() {
             "the backup is of model VFW-200, this appliance is a VFW-100",
             "use a VFW-200",
         ),
-        failure(
-            Code::BuildMismatch,
-            "the backup has build 172, this appliance 171",
-            "install build 172",
-        ),
+        failure(Code::BuildMismatch, "the backup has build 172, this appliance 171", "install build 172"),
     ];
     let agent = Agent::start(&[("POST /v1/restore", refusal(409, &failures))], vec![]);
     let (exit, text) = agent.run(&RESTORE, b"");
@@ -137,16 +117,11 @@ fn every_failure_of_a_refusal_is_shown_with_its_code_and_the_way_on() {
 
 #[test]
 fn a_job_that_fails_says_why_and_that_nothing_was_changed() {
-    let agent = Agent::start(
-        &[],
-        vec![say(job(Phase::Receiving)), say(ended(declined()))],
-    );
+    let agent = Agent::start(&[], vec![say(job(Phase::Receiving)), say(ended(declined()))]);
     let (exit, text) = agent.run(&RESTORE, b"");
     assert_eq!(exit, 1);
     assert!(
-        text.ends_with(
-            "Error: an admin answered no [declined]\nThe restore failed. Nothing was changed.\n"
-        ),
+        text.ends_with("Error: an admin answered no [declined]\nThe restore failed. Nothing was changed.\n"),
         "{text}"
     );
 }
@@ -160,16 +135,15 @@ fn a_check_prints_every_path_by_domain_and_asks_nothing() {
     let agent = Agent::start(&[], vec![say(done)]);
     let (exit, text) = agent.run(&["-c", "restore remote-manager-backup fw-a.tar check"], b"");
     assert_eq!(exit, 0, "{text}");
+    assert!(text.contains("network (replace)\n  changed  etc/systemd/network/10-mgmt.network\n"), "{text}");
     assert!(
-        text.contains("network (replace)\n  changed  etc/systemd/network/10-mgmt.network\n"),
+        text.contains(
+            "vpn (remove): taken off, to be enrolled again\n  removed  etc/swanctl/x509/site-a.pem\n"
+        ),
         "{text}"
     );
-    assert!(text.contains("vpn (remove): taken off, to be enrolled again\n  removed  etc/swanctl/x509/site-a.pem\n"), "{text}");
     assert!(text.ends_with("Nothing was changed.\n"), "{text}");
-    assert_eq!(
-        agent.changes()[0].body,
-        json!({"source": {"backup": "fw-a.tar"}, "check": true})
-    );
+    assert_eq!(agent.changes()[0].body, json!({"source": {"backup": "fw-a.tar"}, "check": true}));
 }
 
 #[test]
@@ -185,37 +159,22 @@ fn the_end_of_the_input_at_a_question_leaves_the_job_waiting() {
 
 #[test]
 fn a_question_that_somebody_else_answers_is_withdrawn() {
-    let agent = Agent::start(
-        &[],
-        vec![
-            say(confirm(3)),
-            Step::Await("GET /v1/texts", 1),
-            say(ended(declined())),
-        ],
-    );
+    let agent =
+        Agent::start(&[], vec![say(confirm(3)), Step::Await("GET /v1/texts", 1), say(ended(declined()))]);
     let mut child = agent.spawn(&RESTORE);
     let input = child.stdin.take().unwrap();
     let (exit, text) = finish(child);
     drop(input);
     assert_eq!(exit, 1);
     assert!(
-        text.contains(
-            "The question needs no answer any more.\nError: an admin answered no [declined]\n"
-        ),
+        text.contains("The question needs no answer any more.\nError: an admin answered no [declined]\n"),
         "{text}"
     );
 }
 
 #[test]
 fn an_answer_that_comes_too_late_is_not_the_end_of_watching() {
-    let late = refusal(
-        409,
-        &[failure(
-            Code::BadRequest,
-            "question 3 is not asked any more",
-            "",
-        )],
-    );
+    let late = refusal(409, &[failure(Code::BadRequest, "question 3 is not asked any more", "")]);
     let agent = Agent::start(
         &[("POST /v1/answer", late)],
         vec![
@@ -228,10 +187,7 @@ fn an_answer_that_comes_too_late_is_not_the_end_of_watching() {
     );
     let (exit, text) = agent.run(&RESTORE, b"Y\n");
     assert_eq!(exit, 0, "{text}");
-    assert!(
-        text.contains("[bad-request]\nChecking the new configuration\n"),
-        "{text}"
-    );
+    assert!(text.contains("[bad-request]\nChecking the new configuration\n"), "{text}");
 }
 
 #[test]
@@ -242,10 +198,7 @@ fn text_from_outside_cannot_act_on_the_terminal_or_pass_for_a_prompt() {
     view.source = hostile.into();
     view.details.as_mut().unwrap().device.hostname = hostile.into();
     view.changes[1].removed = vec![hostile.into(), "#".into()];
-    let prompt = QuestionKind::Prompt {
-        prompt: format!("{hostile}>"),
-        echo: true,
-    };
+    let prompt = QuestionKind::Prompt { prompt: format!("{hostile}>"), echo: true };
     let agent = Agent::start(
         &[],
         vec![
@@ -259,10 +212,7 @@ fn text_from_outside_cannot_act_on_the_terminal_or_pass_for_a_prompt() {
     let (exit, text) = agent.run(&RESTORE, b"y\nx\n");
     assert_eq!(exit, 1, "{text}");
     assert!(!text.contains(['\u{1b}', '\u{7}', '\r']), "{text:?}");
-    assert!(
-        text.lines().all(|line| !line.trim_start().starts_with('>')),
-        "{text}"
-    );
+    assert!(text.lines().all(|line| !line.trim_start().starts_with('>')), "{text}");
     assert_eq!(text.matches("Hostname = \\u{1b}[2J").count(), 1, "{text}");
 }
 
@@ -279,10 +229,8 @@ fn deleting_the_manager_asks_with_the_warning_in_view() {
     );
     let (exit, text) = agent.run(&["-c", "configure manager delete"], b"yes\n");
     assert_eq!(exit, 0, "{text}");
-    let (ghost, question) = (
-        text.find("ghost").unwrap(),
-        text.find("Are you sure you want to continue").unwrap(),
-    );
+    let (ghost, question) =
+        (text.find("ghost").unwrap(), text.find("Are you sure you want to continue").unwrap());
     assert!(ghost < question, "{text}");
     assert!(!text.contains("Caution"), "{text}");
     assert_eq!(answers(&agent), [json!({"question": 1, "answer": "yes"})]);
@@ -293,17 +241,12 @@ fn show_restore_goes_to_a_running_job_and_answers_its_question() {
     let running = Reply::Json(200, serde_json::to_value(status(Some(confirm(9)))).unwrap());
     let agent = Agent::start(
         &[("GET /v1/status", running)],
-        vec![
-            say(confirm(9)),
-            Step::Await("POST /v1/answer", 1),
-            say(ended(declined())),
-        ],
+        vec![say(confirm(9)), Step::Await("POST /v1/answer", 1), say(ended(declined()))],
     );
     let (exit, text) = agent.run(&["-c", "show restore"], b"N\n");
     assert_eq!(exit, 1, "{text}");
     assert!(
-        text.contains("Phase                     : awaiting-answer\n")
-            && text.contains("Model = VFW-100\n"),
+        text.contains("Phase                     : awaiting-answer\n") && text.contains("Model = VFW-100\n"),
         "{text}"
     );
     assert_eq!(answers(&agent), [json!({"question": 9, "answer": "no"})]);
@@ -313,20 +256,11 @@ fn show_restore_goes_to_a_running_job_and_answers_its_question() {
 fn a_job_that_was_followed_by_another_is_looked_up_on_record() {
     let mut other = job(Phase::Receiving);
     other.id = uuid::Uuid::from_u128(1);
-    let history = Reply::Json(
-        200,
-        serde_json::to_value([entry(Outcome::Succeeded)]).unwrap(),
-    );
-    let agent = Agent::start(
-        &[("GET /v1/history", history)],
-        vec![say(other), Step::Hold],
-    );
+    let history = Reply::Json(200, serde_json::to_value([entry(Outcome::Succeeded)]).unwrap());
+    let agent = Agent::start(&[("GET /v1/history", history)], vec![say(other), Step::Hold]);
     let (exit, text) = agent.run(&RESTORE, b"");
     assert_eq!(exit, 0, "{text}");
-    assert_eq!(
-        text,
-        "The restore succeeded.\nEnrol the VPN certificates again.\n"
-    );
+    assert_eq!(text, "The restore succeeded.\nEnrol the VPN certificates again.\n");
 }
 
 #[test]
