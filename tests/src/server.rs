@@ -392,8 +392,15 @@ mod tests {
         }
     }
 
+    async fn connect(server: &BackupServer) -> client::Handle<Pinned> {
+        let config = Arc::new(client::Config::default());
+        let pinned = Pinned(server.fingerprint().to_owned());
+        let connected = client::connect(config, server.address(), pinned).await;
+        connected.unwrap()
+    }
+
     fn content() -> Vec<u8> {
-        (0..1_000_000_u32).map(|n| (n * n >> 7) as u8).collect()
+        (0..1_000_000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect()
     }
 
     #[tokio::test]
@@ -403,19 +410,12 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link")).unwrap();
         let server = BackupServer::start(folder.path().to_owned()).unwrap();
         let config = Arc::new(client::Config::default());
-        let connect = async || {
-            let pinned = Pinned(server.fingerprint().to_owned());
-            client::connect(config.clone(), server.address(), pinned)
-                .await
-                .unwrap()
-        };
-
-        let mut session = connect().await;
+        let mut session = connect(&server).await;
         for (user, password) in [(USER, "wrong"), ("root", server.password())] {
             let result = session.authenticate_password(user, password).await.unwrap();
             assert!(!result.success());
         }
-        let mut session = connect().await;
+        let mut session = connect(&server).await;
         let result = session
             .authenticate_password(USER, server.password())
             .await
