@@ -1,9 +1,10 @@
 //! The harness: appliances over folders, machines that boot them, servers that hold their backups.
 
 pub mod appliance;
-pub mod relay;
-pub mod rogue;
-pub mod sshd;
+pub mod client;
+pub mod machine;
+pub mod sandbox;
+pub mod server;
 
 /// Why the harness itself could not go on.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

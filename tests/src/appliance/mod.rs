@@ -8,6 +8,7 @@ mod keys;
 mod sysfs;
 mod tree;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use reinstate_agent::tree::Digest;
@@ -35,7 +36,6 @@ pub struct Appliance {
     /// Names of system groups have other numbers on another image build.
     first_system_gid: u32,
     changes: Vec<Change>,
-    vendor: PathBuf,
 }
 
 #[derive(Clone, Debug)]
@@ -117,7 +117,6 @@ impl Appliance {
             registration: None,
             first_system_gid,
             changes: Vec::new(),
-            vendor: reference_profile(),
         }
     }
 
@@ -337,8 +336,15 @@ impl Appliance {
         }
         tree.folder("run", 0o755);
         tree.folder("var/sf/backup", 0o750);
-        vendor_files(tree, &self.vendor)
+        vendor_files(tree, &reference_profile())
     }
+}
+
+/// Writes a vendor's `profile.d` and `domains.d` into an appliance's root.
+pub fn install_profile(root: &Path, vendor: &Path) -> Result<()> {
+    let mut tree = Tree::default();
+    vendor_files(&mut tree, vendor)?;
+    tree.write(root, 0, &BTreeMap::new())
 }
 
 /// The profile and the domains, as the image ships them.
