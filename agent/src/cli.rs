@@ -47,11 +47,11 @@ usage: reinstated [--root DIR] COMMAND
 const STATE_FOLDER: &str = "var/lib/reinstate";
 
 /// Runs the program; `prefix` is how it was started, so that it can start its own verbs.
-pub fn run(prefix: Vec<OsString>, args: impl Iterator<Item = OsString>) -> ExitCode {
+pub fn run_as(prefix: Vec<OsString>, args: impl Iterator<Item = OsString>) -> ExitCode {
     run_with(prefix, args, Arc::new(Direct))
 }
 
-/// Like [`run`], with a decorator for every durable step.
+/// Like [`run_as`], with a decorator for every durable step.
 pub fn run_with(
     prefix: Vec<OsString>,
     args: impl Iterator<Item = OsString>,

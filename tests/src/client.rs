@@ -38,10 +38,7 @@ impl Client {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         let broken = || format!("{method} {path}: the answer is cut");
-        let head = answer
-            .windows(4)
-            .position(|window| window == b"\r\n\r\n")
-            .ok_or_else(broken)?;
+        let head = answer.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(broken)?;
         let status = String::from_utf8_lossy(&answer[..head])
             .split_whitespace()
             .nth(1)

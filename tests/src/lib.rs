@@ -3,8 +3,11 @@
 pub mod appliance;
 pub mod client;
 pub mod machine;
+pub mod relay;
+pub mod rogue;
 pub mod sandbox;
 pub mod server;
+pub mod sshd;
 
 /// Why the harness itself could not go on.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

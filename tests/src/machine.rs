@@ -73,16 +73,8 @@ impl Machine {
     pub fn new(program: impl Into<PathBuf>, root: impl Into<PathBuf>) -> Self {
         let root = root.into();
         let log = root.with_extension("log");
-        let power = Power(Arc::new(Shared {
-            program: program.into(),
-            root,
-            log,
-            state: Mutex::default(),
-        }));
-        Self {
-            power,
-            supervisor: None,
-        }
+        let power = Power(Arc::new(Shared { program: program.into(), root, log, state: Mutex::default() }));
+        Self { power, supervisor: None }
     }
 
     pub fn power(&self) -> Power {
@@ -157,9 +149,7 @@ impl Machine {
 
     /// Waits until the agent has asked for `count` reboots in all, and answers after the last one.
     pub fn wait_for_reboot(&self, count: u32) -> Result<()> {
-        self.wait(&format!("reboot {count}"), |state| {
-            state.up && state.reboots >= count
-        })
+        self.wait(&format!("reboot {count}"), |state| state.up && state.reboots >= count)
     }
 
     /// Waits until the agent answers and has no job that is still running.
@@ -213,11 +203,7 @@ impl Machine {
         drop(stdin);
         let mut stdout = Vec::new();
         output.read_to_end(&mut stdout)?;
-        Ok(Output {
-            status: self.shared().await_shell(id)?,
-            stdout,
-            stderr: Vec::new(),
-        })
+        Ok(Output { status: self.shared().await_shell(id)?, stdout, stderr: Vec::new() })
     }
 
     /// Runs one command in the admin's shell. Whenever there is new output, `show` gets it and `answer`
@@ -306,9 +292,7 @@ impl Power {
         state.cuts += 1;
         state.up = false;
         state.rebooting = false;
-        let State {
-            activation, daemon, ..
-        } = &mut *state;
+        let State { activation, daemon, .. } = &mut *state;
         for mut child in [activation.take(), daemon.take()].into_iter().flatten() {
             end_group(&child);
             let _ = child.wait();
@@ -327,9 +311,7 @@ fn end_group(child: &Child) {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn socket(&self) -> PathBuf {
@@ -489,9 +471,7 @@ impl Shared {
     }
 
     fn note(&self, text: &str) -> Result<()> {
-        let written = self
-            .open_log()
-            .and_then(|mut log| writeln!(log, "machine: {text}"));
+        let written = self.open_log().and_then(|mut log| writeln!(log, "machine: {text}"));
         doing("write", &self.log, written)
     }
 
@@ -507,11 +487,7 @@ impl Shared {
         for folder in ["run", "run/reinstate"] {
             let at = self.root.join(folder);
             doing("make", &at, fs::create_dir(&at))?;
-            doing(
-                "make",
-                &at,
-                fs::set_permissions(&at, fs::Permissions::from_mode(0o755)),
-            )?;
+            doing("make", &at, fs::set_permissions(&at, fs::Permissions::from_mode(0o755)))?;
         }
         Ok(())
     }

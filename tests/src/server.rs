@@ -51,17 +51,11 @@ impl BackupServer {
             ..Default::default()
         });
         let sent = Arc::new(AtomicU64::new(0));
-        let share = Share {
-            folder: Arc::new(folder),
-            password: password.clone(),
-            sent: sent.clone(),
-        };
+        let share = Share { folder: Arc::new(folder), password: password.clone(), sent: sent.clone() };
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             runtime.block_on(async {
@@ -74,14 +68,7 @@ impl BackupServer {
                 }
             });
         });
-        Ok(Self {
-            address,
-            password,
-            fingerprint,
-            sent,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        Ok(Self { address, password, fingerprint, sent, stop: Some(stop), thread: Some(thread) })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -116,10 +103,7 @@ async fn accept(listener: TcpListener, config: Arc<russh::server::Config>, share
     while let Ok((stream, _)) = listener.accept().await {
         let (config, share) = (config.clone(), share.clone());
         tokio::spawn(async move {
-            let connection = Connection {
-                share,
-                channels: HashMap::new(),
-            };
+            let connection = Connection { share, channels: HashMap::new() };
             if let Ok(session) = russh::server::run_stream(config, stream, connection).await {
                 let _ = session.await;
             }
@@ -142,11 +126,7 @@ struct Connection {
 impl Handler for Connection {
     type Error = russh::Error;
 
-    async fn auth_password(
-        &mut self,
-        user: &str,
-        password: &str,
-    ) -> std::result::Result<Auth, Self::Error> {
+    async fn auth_password(&mut self, user: &str, password: &str) -> std::result::Result<Auth, Self::Error> {
         Ok(match user == USER && password == self.share.password {
             true => Auth::Accept,
             false => Auth::reject(),
@@ -173,11 +153,7 @@ impl Handler for Connection {
         match (name, self.channels.remove(&id)) {
             ("sftp", Some(channel)) => {
                 session.channel_success(id)?;
-                let files = Files {
-                    share: self.share.clone(),
-                    open: HashMap::new(),
-                    next: 0,
-                };
+                let files = Files { share: self.share.clone(), open: HashMap::new(), next: 0 };
                 russh_sftp::server::run(channel.into_stream(), files).await;
                 Ok(())
             }
@@ -224,9 +200,7 @@ type Reply<T> = std::result::Result<T, StatusCode>;
 impl Files {
     /// A name directly in the folder; none is a link.
     fn find(&self, path: &str) -> Reply<PathBuf> {
-        let name = path
-            .strip_prefix(FOLDER)
-            .map_or(path, |rest| rest.trim_start_matches('/'));
+        let name = path.strip_prefix(FOLDER).map_or(path, |rest| rest.trim_start_matches('/'));
         if matches!(name, "" | ".") {
             return Ok(self.share.folder.as_ref().clone());
         }
@@ -242,10 +216,7 @@ impl Files {
 
     fn attributes(&self, id: u32, path: &str) -> Reply<Attrs> {
         let meta = self.find(path)?.metadata().map_err(failed)?;
-        Ok(Attrs {
-            id,
-            attrs: FileAttributes::from(&meta),
-        })
+        Ok(Attrs { id, attrs: FileAttributes::from(&meta) })
     }
 
     fn keep(&mut self, id: u32, open: Open) -> Handle {
@@ -283,10 +254,7 @@ impl russh_sftp::server::Handler for Files {
             }
             _ => FOLDER.to_owned(),
         };
-        Ok(Name {
-            id,
-            files: vec![Named::dummy(path)],
-        })
+        Ok(Name { id, files: vec![Named::dummy(path)] })
     }
 
     async fn stat(&mut self, id: u32, path: String) -> Reply<Attrs> {
@@ -297,13 +265,7 @@ impl russh_sftp::server::Handler for Files {
         self.attributes(id, &path)
     }
 
-    async fn open(
-        &mut self,
-        id: u32,
-        path: String,
-        flags: OpenFlags,
-        _: FileAttributes,
-    ) -> Reply<Handle> {
+    async fn open(&mut self, id: u32, path: String, flags: OpenFlags, _: FileAttributes) -> Reply<Handle> {
         if flags.bits() != OpenFlags::READ.bits() {
             return Err(StatusCode::PermissionDenied);
         }
@@ -313,18 +275,12 @@ impl russh_sftp::server::Handler for Files {
 
     async fn fstat(&mut self, id: u32, handle: String) -> Reply<Attrs> {
         let meta = self.file(&handle)?.metadata().map_err(failed)?;
-        Ok(Attrs {
-            id,
-            attrs: FileAttributes::from(&meta),
-        })
+        Ok(Attrs { id, attrs: FileAttributes::from(&meta) })
     }
 
     async fn read(&mut self, id: u32, handle: String, offset: u64, len: u32) -> Reply<Data> {
         let mut data = vec![0; len.min(MAX_READ) as usize];
-        let count = self
-            .file(&handle)?
-            .read_at(&mut data, offset)
-            .map_err(failed)?;
+        let count = self.file(&handle)?.read_at(&mut data, offset).map_err(failed)?;
         if count == 0 {
             return Err(StatusCode::Eof);
         }
@@ -348,10 +304,7 @@ impl russh_sftp::server::Handler for Files {
     async fn readdir(&mut self, id: u32, handle: String) -> Reply<Name> {
         match self.open.get_mut(&handle) {
             Some(Open::Folder(files)) if files.is_empty() => Err(StatusCode::Eof),
-            Some(Open::Folder(files)) => Ok(Name {
-                id,
-                files: std::mem::take(files),
-            }),
+            Some(Open::Folder(files)) => Ok(Name { id, files: std::mem::take(files) }),
             _ => Err(StatusCode::Failure),
         }
     }
@@ -416,10 +369,7 @@ mod tests {
             assert!(!result.success());
         }
         let mut session = connect(&server).await;
-        let result = session
-            .authenticate_password(USER, server.password())
-            .await
-            .unwrap();
+        let result = session.authenticate_password(USER, server.password()).await.unwrap();
         assert!(result.success());
         let channel = session.channel_open_session().await.unwrap();
         channel.request_subsystem(true, "sftp").await.unwrap();
@@ -430,12 +380,7 @@ mod tests {
         assert_eq!(sftp.canonicalize(".").await.unwrap(), FOLDER);
         let size = sftp.metadata("fw.tar").await.unwrap().size;
         assert_eq!(size, Some(1_000_000));
-        for other in [
-            "/etc/passwd",
-            "/backups/../etc/passwd",
-            "/backups/link",
-            "..",
-        ] {
+        for other in ["/etc/passwd", "/backups/../etc/passwd", "/backups/link", ".."] {
             assert!(sftp.read(other).await.is_err(), "{other}");
         }
         assert!(sftp.create("/backups/new").await.is_err());

@@ -56,11 +56,7 @@ fn give(target: &Path, meta: &fs::Metadata) -> Result<()> {
     }
     match meta.is_symlink() {
         true => Ok(()),
-        false => doing(
-            "open",
-            target,
-            fs::set_permissions(target, meta.permissions()),
-        ),
+        false => doing("open", target, fs::set_permissions(target, meta.permissions())),
     }
 }
 

@@ -76,10 +76,7 @@ impl Sandbox {
         let made: Created = machine.client().post("/v1/backups", &json!({}))?;
         let donor = Picture::take(machine.root(), machine.status()?.lock)?;
         machine.stop();
-        let kept = place
-            .donor()
-            .join(reinstate_api::BACKUP_FOLDER)
-            .join(&made.file);
+        let kept = place.donor().join(reinstate_api::BACKUP_FOLDER).join(&made.file);
         let served = place.backups().join(&made.file);
         doing("move", &kept, std::fs::rename(&kept, &served))?;
 
@@ -88,16 +85,7 @@ impl Sandbox {
         guard.watch(replacement.power());
         replacement.start()?;
         let before = Picture::take(replacement.root(), replacement.status()?.lock)?;
-        Ok(Self {
-            replacement,
-            server,
-            guard,
-            place,
-            file: made.file,
-            donor,
-            before,
-            remarks,
-        })
+        Ok(Self { replacement, server, guard, place, file: made.file, donor, before, remarks })
     }
 
     /// True where nothing failed.
@@ -124,53 +112,31 @@ impl Sandbox {
 
     /// `HOST:PORT USER FOLDER`, as the command wants it.
     fn location(&self) -> String {
-        format!(
-            "{} {} {}",
-            self.server.address(),
-            server::USER,
-            server::FOLDER
-        )
+        format!("{} {} {}", self.server.address(), server::USER, server::FOLDER)
     }
 
     fn introduce(&self) {
         let describe = |picture: &Picture| {
             let device = &picture.facts.device;
             let addresses = device.management.join(", ");
-            format!(
-                "{} at {addresses}, serial {}",
-                device.hostname, picture.facts.hardware.serial
-            )
+            format!("{} at {addresses}, serial {}", device.hostname, picture.facts.hardware.serial)
         };
         let root = self.replacement.root();
         say!("Failed appliance   {}", self.place.donor().display());
         say!("                   {}", describe(&self.donor));
         say!("Replacement        {}", root.display());
         say!("                   {}", describe(&self.before));
-        say!(
-            "  agent's socket   {}",
-            root.join(reinstate_api::SOCKET).display()
-        );
+        say!("  agent's socket   {}", root.join(reinstate_api::SOCKET).display());
         say!("  agent's log      {}", self.replacement.log().display());
-        say!(
-            "Backup server      {} (SSH on loopback)",
-            self.server.address()
-        );
+        say!("Backup server      {} (SSH on loopback)", self.server.address());
         say!("  host key         {}", self.server.fingerprint());
-        say!(
-            "  user, password   {} {}",
-            server::USER,
-            self.server.password()
-        );
+        say!("  user, password   {} {}", server::USER, self.server.password());
         say!("  backup           {}/{}", server::FOLDER, self.file);
         for remark in &self.remarks {
             say!("\nNote: {remark}.");
         }
         say!("\nType this line:\n");
-        say!(
-            "restore remote-manager-backup location {} backup {}\n",
-            self.location(),
-            self.file
-        );
+        say!("restore remote-manager-backup location {} backup {}\n", self.location(), self.file);
     }
 
     /// The shell on the terminal, again after every restart.
@@ -199,9 +165,7 @@ impl Sandbox {
             // It may just have gone down.
             Err(_) => true,
             Ok(status) => status.job.is_some_and(|job| {
-                job.outcome.is_none()
-                    && job.phase >= Phase::Committed
-                    && job.kind != JobKind::Configure
+                job.outcome.is_none() && job.phase >= Phase::Committed && job.kind != JobKind::Configure
             }),
         }
     }
@@ -220,11 +184,7 @@ impl Sandbox {
             &mut |line| {
                 let answer = self.answer(line)?;
                 // The password stands in the introduction; here as on a terminal it is not shown.
-                let shown = if answer == self.server.password() {
-                    ""
-                } else {
-                    answer
-                };
+                let shown = if answer == self.server.password() { "" } else { answer };
                 let _ = write!(std::io::stdout(), "{shown}");
                 Some(format!("{answer}\n"))
             },
@@ -254,12 +214,8 @@ impl Sandbox {
     /// What to type at the end of this line; None where it is no question.
     fn answer(&self, line: &str) -> Option<&str> {
         let question = line.trim_end().to_ascii_lowercase();
-        [
-            ("(yes/no/md5)?", "yes"),
-            ("password:", self.server.password()),
-            ("(y/n):", "Y"),
-        ]
-        .into_iter()
-        .find_map(|(end, answer)| question.ends_with(end).then_some(answer))
+        [("(yes/no/md5)?", "yes"), ("password:", self.server.password()), ("(y/n):", "Y")]
+            .into_iter()
+            .find_map(|(end, answer)| question.ends_with(end).then_some(answer))
     }
 }

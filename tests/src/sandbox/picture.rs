@@ -73,10 +73,7 @@ impl Picture {
     /// The first firewall line that the other has not.
     fn own_rule(&self, other: &Picture) -> String {
         let own = self.rules.iter().find(|line| !other.rules.contains(line));
-        own.map_or_else(
-            || "no line of its own".to_owned(),
-            |line| format!("`{line}`"),
-        )
+        own.map_or_else(|| "no line of its own".to_owned(), |line| format!("`{line}`"))
     }
 
     fn keys(&self) -> String {
@@ -96,40 +93,20 @@ pub fn comparison(before: &Picture, donor: &Picture, after: &Picture) -> String 
     let addresses = |picture: &Picture| picture.facts.device.management.join(", ");
     let mut text = String::new();
     for (title, values) in [
-        (
-            "host name",
-            [before, donor, after].map(|p| p.facts.device.hostname.clone()),
-        ),
-        (
-            "device UUID",
-            [before, donor, after].map(|p| p.facts.device.uuid.clone()),
-        ),
+        ("host name", [before, donor, after].map(|p| p.facts.device.hostname.clone())),
+        ("device UUID", [before, donor, after].map(|p| p.facts.device.uuid.clone())),
         ("management address", [before, donor, after].map(addresses)),
-        (
-            "a firewall rule",
-            [
-                before.own_rule(donor),
-                donor.own_rule(before),
-                after.own_rule(before),
-            ],
-        ),
+        ("a firewall rule", [before.own_rule(donor), donor.own_rule(before), after.own_rule(before)]),
         ("private keys", [before, donor, after].map(Picture::keys)),
         ("restore lock", [before, donor, after].map(Picture::lock)),
-        (
-            "serial number",
-            [before, donor, after].map(|p| p.facts.hardware.serial.clone()),
-        ),
+        ("serial number", [before, donor, after].map(|p| p.facts.hardware.serial.clone())),
     ] {
         let [before, donor, after] = values;
-        text +=
-            &format!("  {title}\n    before  {before}\n    backup  {donor}\n    now     {after}\n");
+        text += &format!("  {title}\n    before  {before}\n    backup  {donor}\n    now     {after}\n");
     }
     text += "  taken off, to be enrolled or configured again\n";
     for path in before.removable.union(&donor.removable) {
-        let from = match (
-            before.removable.contains(path),
-            donor.removable.contains(path),
-        ) {
+        let from = match (before.removable.contains(path), donor.removable.contains(path)) {
             (true, true) => "here and in the backup",
             (true, false) => "here",
             _ => "in the backup",
@@ -146,11 +123,7 @@ pub fn comparison(before: &Picture, donor: &Picture, after: &Picture) -> String 
 /// The files and links that a domain owns and that are there.
 fn files(root: &Folder, domain: &Domain) -> Result<Vec<(TreePath, Kind)>> {
     let mut found = Vec::new();
-    let mut left: Vec<TreePath> = domain
-        .paths
-        .iter()
-        .map(|owned| owned.path.clone())
-        .collect();
+    let mut left: Vec<TreePath> = domain.paths.iter().map(|owned| owned.path.clone()).collect();
     while let Some(path) = left.pop() {
         let kind = match root.stat(&path) {
             Ok(stat) => stat.kind,

@@ -27,9 +27,7 @@ impl Guard {
             temporary,
             shell_open: AtomicBool::new(false),
         }));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (mut interrupt, mut terminate, mut hangup) = {
             let _context = runtime.enter();
             (
@@ -70,9 +68,7 @@ impl Guard {
 
 impl Inner {
     fn machines(&self) -> std::sync::MutexGuard<'_, Vec<Power>> {
-        self.machines
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.machines.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn end(&self, number: i32) -> ! {

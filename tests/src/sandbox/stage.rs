@@ -28,10 +28,7 @@ impl Place {
         let place = match keep {
             None => {
                 let temporary = tempfile::Builder::new().prefix("reinstate-").tempdir()?;
-                Self {
-                    folder: temporary.path().to_owned(),
-                    temporary: Some(temporary),
-                }
+                Self { folder: temporary.path().to_owned(), temporary: Some(temporary) }
             }
             Some(folder) => {
                 doing("make", folder, fs::create_dir_all(folder))?;
@@ -39,10 +36,7 @@ impl Place {
                 if entries.next().is_some() {
                     return Err(format!("--keep: {} is not empty", folder.display()).into());
                 }
-                Self {
-                    folder: doing("open", folder, folder.canonicalize())?,
-                    temporary: None,
-                }
+                Self { folder: doing("open", folder, folder.canonicalize())?, temporary: None }
             }
         };
         let socket = place.replacement().join(reinstate_api::SOCKET);
@@ -101,11 +95,12 @@ pub fn build(place: &Place, options: &Options) -> Result<Vec<String>> {
         let lacking = without_missing_validators(root, &domains)?;
         if root == &replacement {
             remarks.extend(lacking);
-            if options.root.is_some()
-                && options.replacement.is_none()
-                && !copy::other_serial(root, &profile)?
+            if options.root.is_some() && options.replacement.is_none() && !copy::other_serial(root, &profile)?
             {
-                remarks.push("the replacement keeps the serial number: the profile reads it from no file of its own".into());
+                remarks.push(
+                    "the replacement keeps the serial number: the profile reads it from no file of its own"
+                        .into(),
+                );
             }
         }
     }
