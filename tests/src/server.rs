@@ -346,7 +346,6 @@ mod tests {
     }
 
     async fn connect(server: &BackupServer) -> client::Handle<Pinned> {
-        let config = Arc::new(client::Config::default());
         let pinned = Pinned(server.fingerprint().to_owned());
         let connected = client::connect(config, server.address(), pinned).await;
         connected.unwrap()
@@ -362,7 +361,6 @@ mod tests {
         std::fs::write(folder.path().join("fw.tar"), content()).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link")).unwrap();
         let server = BackupServer::start(folder.path().to_owned()).unwrap();
-        let config = Arc::new(client::Config::default());
         let mut session = connect(&server).await;
         for (user, password) in [(USER, "wrong"), ("root", server.password())] {
             let result = session.authenticate_password(user, password).await.unwrap();
