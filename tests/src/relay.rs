@@ -95,15 +95,10 @@ impl State {
         let mut buffer = vec![0; 64 << 10];
         let (begun, mut passed) = (Instant::now(), 0);
         // Wakes up now and then, to see whether the relay has ended.
-        from.set_read_timeout(Some(Duration::from_millis(50)))
-            .unwrap();
+        from.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         loop {
             let rate = self.rate.load(Ordering::SeqCst);
-            let most = if counted && rate > 0 {
-                (rate / 50).clamp(1, 64 << 10) as usize
-            } else {
-                64 << 10
-            };
+            let most = if counted && rate > 0 { (rate / 50).clamp(1, 64 << 10) as usize } else { 64 << 10 };
             let cut = self.sent.load(Ordering::SeqCst) >= self.cut_at.load(Ordering::SeqCst);
             if cut || self.ended.load(Ordering::SeqCst) {
                 break;

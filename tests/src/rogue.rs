@@ -44,10 +44,7 @@ impl Script {
 
     /// The same methods are offered again, as OpenSSH does.
     fn reject(&self) -> Auth {
-        Auth::Reject {
-            proceed_with_methods: Some(self.methods()),
-            partial_success: false,
-        }
+        Auth::Reject { proceed_with_methods: Some(self.methods()), partial_success: false }
     }
 }
 
@@ -143,12 +140,7 @@ impl Rogue {
                 });
             }
         });
-        Self {
-            address,
-            key,
-            seen,
-            task,
-        }
+        Self { address, key, seen, task }
     }
 
     pub fn port(&self) -> u16 {
@@ -209,16 +201,11 @@ impl Visit {
     }
 
     fn late(&self) -> bool {
-        self.script
-            .patience
-            .is_some_and(|patience| self.since.elapsed() > patience)
+        self.script.patience.is_some_and(|patience| self.since.elapsed() > patience)
     }
 
     fn program(&mut self, id: ChannelId) -> Option<ChannelStream<Msg>> {
-        let place = self
-            .channels
-            .iter()
-            .position(|channel| channel.id() == id)?;
+        let place = self.channels.iter().position(|channel| channel.id() == id)?;
         Some(self.channels.swap_remove(place).into_stream())
     }
 }
@@ -232,11 +219,7 @@ impl Handler for Visit {
         _: server::VerifiedPublicKey<'_>,
     ) -> Result<Auth, russh::Error> {
         self.saw("key".to_owned());
-        Ok(if self.script.any_key {
-            Auth::Accept
-        } else {
-            self.script.reject()
-        })
+        Ok(if self.script.any_key { Auth::Accept } else { self.script.reject() })
     }
 
     async fn auth_password(&mut self, _: &str, password: &str) -> Result<Auth, russh::Error> {
@@ -245,11 +228,7 @@ impl Handler for Visit {
         }
         self.saw(format!("password {password}"));
         let right = self.script.password.as_deref() == Some(password);
-        Ok(if right {
-            Auth::Accept
-        } else {
-            self.script.reject()
-        })
+        Ok(if right { Auth::Accept } else { self.script.reject() })
     }
 
     async fn auth_keyboard_interactive<'a>(
@@ -261,12 +240,7 @@ impl Handler for Visit {
         if let Some(mut response) = response {
             let answer = String::from_utf8_lossy(&response.next().unwrap_or_default()).into_owned();
             self.saw(format!("answer {answer}"));
-            if self
-                .script
-                .questions
-                .get(self.rounds)
-                .is_none_or(|(_, right)| *right != answer)
-            {
+            if self.script.questions.get(self.rounds).is_none_or(|(_, right)| *right != answer) {
                 self.rounds = 0;
                 return Ok(self.script.reject());
             }
@@ -371,25 +345,20 @@ impl Sftp {
         let mut waiting: VecDeque<Vec<u8>> = VecDeque::new();
         match self.trick {
             Trick::Closes => return Ok(()),
-            Trick::Text => {
-                stream
-                    .write_all(b"Welcome to the \x1b[2Jbackup server\n")
-                    .await?
-            }
+            Trick::Text => stream.write_all(b"Welcome to the \x1b[2Jbackup server\n").await?,
             _ => {}
         }
         loop {
-            let request =
-                match tokio::time::timeout(Duration::from_millis(50), packet(&mut stream)).await {
-                    Ok(request) => request?,
-                    // Nothing more is asked: those that wait are answered, the last first.
-                    Err(_) => {
-                        while let Some(answer) = waiting.pop_back() {
-                            stream.write_all(&answer).await?;
-                        }
-                        packet(&mut stream).await?
+            let request = match tokio::time::timeout(Duration::from_millis(50), packet(&mut stream)).await {
+                Ok(request) => request?,
+                // Nothing more is asked: those that wait are answered, the last first.
+                Err(_) => {
+                    while let Some(answer) = waiting.pop_back() {
+                        stream.write_all(&answer).await?;
                     }
-                };
+                    packet(&mut stream).await?
+                }
+            };
             let (kind, id) = (request[0], &request[1..5]);
             let answer = match kind {
                 1 => framed(&[&[2], &3u32.to_be_bytes()[..]].concat()),
@@ -398,8 +367,7 @@ impl Sftp {
                 5 => self.read(id, &request[5..]),
                 _ => continue,
             };
-            let stops =
-                kind == 5 && matches!(self.trick, Trick::Hangs(from) if offset(&request) >= from);
+            let stops = kind == 5 && matches!(self.trick, Trick::Hangs(from) if offset(&request) >= from);
             if stops {
                 continue;
             }
@@ -416,16 +384,8 @@ impl Sftp {
 
     /// Size, mode and time.
     fn attributes(&self) -> Vec<u8> {
-        let size = if let Trick::Size(size) = self.trick {
-            size
-        } else {
-            self.file.len() as u64
-        };
-        let mode = if let Trick::Mode(mode) = self.trick {
-            mode
-        } else {
-            0o100_644
-        };
+        let size = if let Trick::Size(size) = self.trick { size } else { self.file.len() as u64 };
+        let mode = if let Trick::Mode(mode) = self.trick { mode } else { 0o100_644 };
         let mut attributes = (1u32 | 4 | 8).to_be_bytes().to_vec();
         attributes.extend_from_slice(&size.to_be_bytes());
         for value in [mode, 1_000_000_000, 1_234_567_890] {
@@ -445,26 +405,13 @@ impl Sftp {
             _ => length,
         };
         if from >= self.file.len() {
-            return framed(
-                &[
-                    &[101],
-                    id,
-                    &1u32.to_be_bytes()[..],
-                    &string(b"end"),
-                    &string(b""),
-                ]
-                .concat(),
-            );
+            return framed(&[&[101], id, &1u32.to_be_bytes()[..], &string(b"end"), &string(b"")].concat());
         }
         let mut data = self.file[from..self.file.len().min(from + length)].to_vec();
         if let Trick::More(_) = self.trick {
             data.resize(length, 0);
         }
-        let id = if self.trick == Trick::WrongId {
-            &[0xff, 0xff, 0, 0]
-        } else {
-            id
-        };
+        let id = if self.trick == Trick::WrongId { &[0xff, 0xff, 0, 0] } else { id };
         framed(&[&[103], id, &string(&data)].concat())
     }
 }

@@ -52,10 +52,7 @@ pub struct Sshd {
 impl Sshd {
     /// Starts a server on a port of its own.
     pub fn start(options: &SshdOptions) -> Self {
-        assert!(
-            fs::exists(PROGRAM).unwrap(),
-            "{PROGRAM} is missing: install openssh-server"
-        );
+        assert!(fs::exists(PROGRAM).unwrap(), "{PROGRAM} is missing: install openssh-server");
         let user = run("id", &["-un"]);
         if user == "root" {
             // Where sshd confines itself before a login; the service that would make it may not run here.
@@ -65,22 +62,11 @@ impl Sshd {
         for _ in 0..5 {
             let folder = tempfile::tempdir().unwrap();
             let host_keys = make_host_keys(&folder, &options.host_keys);
-            let port = TcpListener::bind((options.listen, 0))
-                .unwrap()
-                .local_addr()
-                .unwrap()
-                .port();
+            let port = TcpListener::bind((options.listen, 0)).unwrap().local_addr().unwrap().port();
             let address = SocketAddr::from((options.listen, port));
-            fs::write(
-                folder.path().join("sshd_config"),
-                config(&folder, address, options),
-            )
-            .unwrap();
-            fs::write(
-                folder.path().join("authorized_keys"),
-                options.authorized_keys.join("\n") + "\n",
-            )
-            .unwrap();
+            fs::write(folder.path().join("sshd_config"), config(&folder, address, options)).unwrap();
+            fs::write(folder.path().join("authorized_keys"), options.authorized_keys.join("\n") + "\n")
+                .unwrap();
             let child = Command::new(PROGRAM)
                 .args(["-D", "-e", "-f"])
                 .arg(folder.path().join("sshd_config"))
@@ -89,13 +75,7 @@ impl Sshd {
                 .stderr(fs::File::create(folder.path().join("log")).unwrap())
                 .spawn()
                 .unwrap();
-            let mut server = Self {
-                child,
-                address,
-                user: user.clone(),
-                host_keys,
-                folder,
-            };
+            let mut server = Self { child, address, user: user.clone(), host_keys, folder };
             if server.answers() {
                 return server;
             }
@@ -166,12 +146,7 @@ impl Drop for Sshd {
 
 /// The line for a key of a server on a loopback address.
 pub fn known_hosts_line(address: SocketAddr, key: &PublicKey) -> String {
-    format!(
-        "[{}]:{} {}",
-        address.ip(),
-        address.port(),
-        key.to_openssh().unwrap()
-    )
+    format!("[{}]:{} {}", address.ip(), address.port(), key.to_openssh().unwrap())
 }
 
 fn make_host_keys(folder: &TempDir, algorithms: &[Algorithm]) -> Vec<PublicKey> {
@@ -202,12 +177,7 @@ fn config(folder: &TempDir, address: SocketAddr, options: &SshdOptions) -> Strin
         lines.push("Subsystem sftp internal-sftp".to_owned());
     }
     // The first value of a keyword holds.
-    options
-        .config
-        .iter()
-        .chain(&lines)
-        .map(|line| format!("{line}\n"))
-        .collect()
+    options.config.iter().chain(&lines).map(|line| format!("{line}\n")).collect()
 }
 
 fn run(program: &str, arguments: &[&str]) -> String {

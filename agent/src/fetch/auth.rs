@@ -6,7 +6,8 @@ use russh::keys::PrivateKeyWithHashAlg;
 use russh::{MethodKind, MethodSet};
 use tokio::time::timeout;
 
-use super::ssh::{Session, excerpt};
+use super::link::excerpt;
+use super::ssh::Session;
 use super::{Ask, DeviceKey, Options};
 
 /// Answers that a person may get wrong before we stop; servers allow six attempts, the key's included.
@@ -28,13 +29,7 @@ pub(super) struct Answers<'a> {
 
 impl<'a> Answers<'a> {
     pub fn new(ask: &'a dyn Ask) -> Self {
-        Self {
-            ask,
-            pending: Vec::new(),
-            unused: Vec::new(),
-            rejected: 0,
-            asked: false,
-        }
+        Self { ask, pending: Vec::new(), unused: Vec::new(), rejected: 0, asked: false }
     }
 
     /// The connection broke off: is another one worth it, with answers that this one did not hear?
@@ -70,13 +65,9 @@ impl From<AuthResult> for Ended {
     fn from(result: AuthResult) -> Self {
         match result {
             AuthResult::Success => Ended::In,
-            AuthResult::Failure {
-                remaining_methods,
-                partial_success,
-            } => Ended::Out {
-                offers: remaining_methods,
-                partly: partial_success,
-            },
+            AuthResult::Failure { remaining_methods, partial_success } => {
+                Ended::Out { offers: remaining_methods, partly: partial_success }
+            }
         }
     }
 }
@@ -93,11 +84,7 @@ impl Login<'_, '_> {
     pub async fn log_in(mut self, key: &DeviceKey) -> Result<(), Failure> {
         let key = PrivateKeyWithHashAlg::new(key.private(), None);
         let limit = self.options.connect_timeout;
-        let result = timeout(
-            limit,
-            self.session.handle.authenticate_publickey(self.user, key),
-        )
-        .await;
+        let result = timeout(limit, self.session.handle.authenticate_publickey(self.user, key)).await;
         let mut ended: Ended = self.heard(result)?.into();
         let mut interactive = true;
         // A server may want several methods, one after the other; but not without end.
@@ -120,9 +107,7 @@ impl Login<'_, '_> {
             }
             let ask = self.answers.rejected < TRIES;
             if answered && !partly && ask {
-                self.answers
-                    .ask
-                    .note(format!("{} did not accept that", self.session.link.server));
+                self.answers.ask.note(format!("{} did not accept that", self.session.link.server));
             }
             ended = if ask && interactive && offers.contains(&MethodKind::KeyboardInteractive) {
                 let ended = self.keyboard_interactive().await?;
@@ -135,51 +120,32 @@ impl Login<'_, '_> {
                 return Err(self.rejected(&offers));
             };
         }
-        Err(self
-            .session
-            .link
-            .wrong("asks for more and more authentication"))
+        Err(self.session.link.wrong("asks for more and more authentication"))
     }
 
     async fn password(&mut self) -> Result<Ended, Failure> {
         let prompt = format!("{}@{}'s password:", self.user, self.host);
         let answer = self.answers.to(prompt, false).await?;
-        let attempt = self
-            .session
-            .handle
-            .authenticate_password(self.user, answer.expose());
+        let attempt = self.session.handle.authenticate_password(self.user, answer.expose());
         let result = timeout(self.options.connect_timeout, attempt).await;
         Ok(self.heard(result)?.into())
     }
 
     async fn keyboard_interactive(&mut self) -> Result<Ended, Failure> {
         let limit = self.options.connect_timeout;
-        let start = self
-            .session
-            .handle
-            .authenticate_keyboard_interactive_start(self.user, None);
+        let start = self.session.handle.authenticate_keyboard_interactive_start(self.user, None);
         let result = timeout(limit, start).await;
         let mut reply = self.heard(result)?;
         for _ in 0..MAX_ROUNDS {
             let (name, instructions, prompts) = match reply {
                 Reply::Success => return Ok(Ended::In),
-                Reply::Failure {
-                    remaining_methods: offers,
-                    partial_success: partly,
-                } => {
+                Reply::Failure { remaining_methods: offers, partial_success: partly } => {
                     return Ok(Ended::Out { offers, partly });
                 }
-                Reply::InfoRequest {
-                    name,
-                    instructions,
-                    prompts,
-                } => (name, instructions, prompts),
+                Reply::InfoRequest { name, instructions, prompts } => (name, instructions, prompts),
             };
             if prompts.len() > MAX_PROMPTS {
-                let how = format!(
-                    "asks {} questions at once, more than {MAX_PROMPTS}",
-                    prompts.len()
-                );
+                let how = format!("asks {} questions at once, more than {MAX_PROMPTS}", prompts.len());
                 return Err(self.session.link.wrong(how));
             }
             self.show_banners();
@@ -192,24 +158,14 @@ impl Login<'_, '_> {
             let mut responses = Vec::new();
             for Prompt { prompt, echo } in prompts {
                 // With our own words first: a server's prompt must not pass for one of the appliance's.
-                let prompt = format!(
-                    "{}@{}: {}",
-                    self.user,
-                    self.host,
-                    excerpt(&prompt, MAX_PROMPT_CHARS)
-                );
+                let prompt = format!("{}@{}: {}", self.user, self.host, excerpt(&prompt, MAX_PROMPT_CHARS));
                 responses.push(self.answers.to(prompt, echo).await?.expose().to_owned());
             }
-            let respond = self
-                .session
-                .handle
-                .authenticate_keyboard_interactive_respond(responses);
+            let respond = self.session.handle.authenticate_keyboard_interactive_respond(responses);
             let result = timeout(limit, respond).await;
             reply = self.heard(result)?;
         }
-        Err(self.session.link.wrong(format_args!(
-            "asks more than {MAX_ROUNDS} rounds of questions"
-        )))
+        Err(self.session.link.wrong(format_args!("asks more than {MAX_ROUNDS} rounds of questions")))
     }
 
     fn heard<T>(
@@ -224,11 +180,7 @@ impl Login<'_, '_> {
     }
 
     fn show_banners(&self) {
-        self.session
-            .link
-            .banners()
-            .into_iter()
-            .for_each(|line| self.answers.ask.note(line));
+        self.session.link.banners().into_iter().for_each(|line| self.answers.ask.note(line));
     }
 
     /// The server closed the connection: with words after a rejection it meant the credentials.

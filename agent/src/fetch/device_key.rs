@@ -23,15 +23,11 @@ impl DeviceKey {
         let mut key = match found(folder.read(name, MAX_FILE))? {
             Some(file) => PrivateKey::from_openssh(file).map_err(|error| {
                 let path = folder.path().join(name);
-                Failure::new(
-                    Code::StateUnreadable,
-                    format!("{} is not an SSH key: {error}", path.display()),
-                )
-                .hint("remove that file to have a new key made")
+                Failure::new(Code::StateUnreadable, format!("{} is not an SSH key: {error}", path.display()))
+                    .hint("remove that file to have a new key made")
             })?,
             None => {
-                let key =
-                    PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519).map_err(internal)?;
+                let key = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519).map_err(internal)?;
                 let file = key.to_openssh(LineEnding::LF).map_err(internal)?;
                 folder.publish(name, file.as_bytes(), 0o600)?;
                 key
@@ -43,10 +39,7 @@ impl DeviceKey {
 
     /// The line for a server's `authorized_keys`.
     pub fn public_line(&self) -> String {
-        self.0
-            .public_key()
-            .to_openssh()
-            .expect("a public key of our own can be written")
+        self.0.public_key().to_openssh().expect("a public key of our own can be written")
     }
 
     pub(super) fn private(&self) -> Arc<PrivateKey> {

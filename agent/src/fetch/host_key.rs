@@ -24,21 +24,10 @@ impl Given {
         if let Some(base64) = text.strip_prefix("SHA256:") {
             let base64 = base64.strip_suffix('=').unwrap_or(base64);
             let ok = base64.len() == 43
-                && base64
-                    .bytes()
-                    .all(|c| c.is_ascii_alphanumeric() || c == b'+' || c == b'/');
-            return if ok {
-                Ok(Given::Sha256(base64.to_owned()))
-            } else {
-                Err(wrong())
-            };
+                && base64.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'+' || c == b'/');
+            return if ok { Ok(Given::Sha256(base64.to_owned())) } else { Err(wrong()) };
         }
-        let hex: Vec<u8> = text
-            .strip_prefix("MD5:")
-            .unwrap_or(text)
-            .bytes()
-            .filter(|&c| c != b':')
-            .collect();
+        let hex: Vec<u8> = text.strip_prefix("MD5:").unwrap_or(text).bytes().filter(|&c| c != b':').collect();
         if hex.len() != 32 || !hex.iter().all(u8::is_ascii_hexdigit) {
             return Err(wrong());
         }
@@ -60,10 +49,7 @@ impl Given {
 
 /// The key as the admin sees it; `host` as in `known_hosts`.
 pub(super) fn describe(host: &str, key: &PublicKey) -> HostKey {
-    let md5: Vec<String> = md5_digest(key)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let md5: Vec<String> = md5_digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
     HostKey {
         host: host.to_owned(),
         algorithm: key.algorithm().as_str().to_owned(),
@@ -77,7 +63,7 @@ fn sha256(key: &PublicKey) -> String {
 }
 
 fn md5_digest(key: &PublicKey) -> [u8; 16] {
-    md5::compute(key.to_bytes().unwrap_or_default()).0
+    md5::compute(key.to_bytes().expect("a key that was decoded can be encoded")).0
 }
 
 /// What a server's key is to us.
@@ -128,8 +114,7 @@ impl Judge {
         if self.given.as_ref().is_some_and(|given| !given.is_of(key)) {
             return Judgement::NotGiven(key.clone());
         }
-        let kin =
-            |recorded: &&Recorded| family(&recorded.key.algorithm()) == family(&key.algorithm());
+        let kin = |recorded: &&Recorded| family(&recorded.key.algorithm()) == family(&key.algorithm());
         match self.known.keys.iter().find(kin).or(self.known.keys.first()) {
             Some(_) if self.known.keys.iter().any(|recorded| same(&recorded)) => Judgement::Known,
             Some(other) => Judgement::Refused(
@@ -156,32 +141,15 @@ impl Judge {
     pub fn algorithms(&self, tried: &[PublicKey]) -> Vec<Algorithm> {
         let mut algorithms = vec![
             Algorithm::Ed25519,
-            Algorithm::Ecdsa {
-                curve: EcdsaCurve::NistP256,
-            },
-            Algorithm::Ecdsa {
-                curve: EcdsaCurve::NistP384,
-            },
-            Algorithm::Ecdsa {
-                curve: EcdsaCurve::NistP521,
-            },
-            Algorithm::Rsa {
-                hash: Some(HashAlg::Sha512),
-            },
-            Algorithm::Rsa {
-                hash: Some(HashAlg::Sha256),
-            },
+            Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+            Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+            Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+            Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+            Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
         ];
-        let kin =
-            |key: &PublicKey, algorithm: &Algorithm| family(&key.algorithm()) == family(algorithm);
+        let kin = |key: &PublicKey, algorithm: &Algorithm| family(&key.algorithm()) == family(algorithm);
         algorithms.retain(|algorithm| !tried.iter().any(|key| kin(key, algorithm)));
-        algorithms.sort_by_key(|algorithm| {
-            !self
-                .known
-                .keys
-                .iter()
-                .any(|known| kin(&known.key, algorithm))
-        });
+        algorithms.sort_by_key(|algorithm| !self.known.keys.iter().any(|known| kin(&known.key, algorithm)));
         algorithms
     }
 
@@ -213,8 +181,7 @@ mod tests {
     use super::*;
 
     // From ssh-keygen -l -E sha256 and -E md5.
-    const KEY: &str =
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
     const SHA256: &str = "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU";
 
     #[test]
@@ -231,12 +198,7 @@ mod tests {
         ] {
             assert!(Given::parse(&text).unwrap().is_of(&key), "{text}");
         }
-        assert!(
-            !Given::parse(&SHA256.replace("DiY", "dIy"))
-                .unwrap()
-                .is_of(&key),
-            "case matters"
-        );
+        assert!(!Given::parse(&SHA256.replace("DiY", "dIy")).unwrap().is_of(&key), "case matters");
         for text in [
             "",
             "SHA256:",
@@ -245,11 +207,7 @@ mod tests {
             "sha256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU",
             "zz",
         ] {
-            assert_eq!(
-                Given::parse(text).unwrap_err().code,
-                Code::BadRequest,
-                "{text}"
-            );
+            assert_eq!(Given::parse(text).unwrap_err().code, Code::BadRequest, "{text}");
         }
     }
 }

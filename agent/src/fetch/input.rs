@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reinstate_api::{Code, Failure};
-use russh::Channel;
-use russh::ChannelMsg;
 use russh::client::Msg;
-use russh::{ChannelReadHalf, ChannelWriteHalf};
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::time::{Instant, timeout_at};
 
-use super::ssh::{Link, quote};
+use super::link::{Link, quote};
 
 /// Bytes of error output that are kept for a message.
 const MAX_ERRORS: usize = 2 << 10;
@@ -29,21 +27,10 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub fn new(
-        channel: Channel<Msg>,
-        link: Link,
-        stall: Duration,
-    ) -> (Self, ChannelWriteHalf<Msg>) {
+    pub fn new(channel: Channel<Msg>, link: Link, stall: Duration) -> (Self, ChannelWriteHalf<Msg>) {
         let (half, output) = channel.split();
-        let input = Self {
-            half,
-            link,
-            stall,
-            rest: Bytes::new(),
-            errors: Vec::new(),
-            exit: None,
-            closed: false,
-        };
+        let input =
+            Self { half, link, stall, rest: Bytes::new(), errors: Vec::new(), exit: None, closed: false };
         (input, output)
     }
 
@@ -91,10 +78,7 @@ impl Input {
     pub async fn many(&mut self, length: usize) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::with_capacity(length);
         while bytes.len() < length {
-            let piece = self
-                .some(length - bytes.len())
-                .await?
-                .ok_or_else(|| self.ended())?;
+            let piece = self.some(length - bytes.len()).await?.ok_or_else(|| self.ended())?;
             bytes.extend_from_slice(&piece);
         }
         Ok(bytes)
@@ -129,9 +113,8 @@ impl Input {
         if self.closed {
             return Ok(None);
         }
-        let message = timeout_at(deadline, self.half.wait())
-            .await
-            .map_err(|_| self.link.stalled(self.stall))?;
+        let message =
+            timeout_at(deadline, self.half.wait()).await.map_err(|_| self.link.stalled(self.stall))?;
         match &message {
             Some(ChannelMsg::Close) => {
                 self.closed = true;

@@ -9,6 +9,7 @@ mod device_key;
 mod host_key;
 mod input;
 mod known_hosts;
+mod link;
 mod scp;
 mod sftp;
 mod ssh;
@@ -27,9 +28,10 @@ pub use known_hosts::Trust;
 
 use auth::{Answers, Login};
 use host_key::{Given, Judge, Judgement, describe};
+use link::{excerpt, quote};
 use scp::Scp;
 use sftp::{Open, Sftp};
-use ssh::{Dialled, Session, dial, excerpt, quote, resolve};
+use ssh::{Dialled, Session, dial, resolve};
 
 /// Asks whoever watches.
 pub trait Ask: Send + Sync {
@@ -85,25 +87,15 @@ pub async fn connect(
     options: &Options,
 ) -> Result<Connection, Failure> {
     check(location)?;
-    let given = location
-        .fingerprint
-        .as_deref()
-        .map(Given::parse)
-        .transpose()?;
+    let given = location.fingerprint.as_deref().map(Given::parse).transpose()?;
     let typed = location.fingerprint.as_deref().unwrap_or_default();
     let host = known_hosts::host_name(&location.host, location.port);
     let judge = || -> Result<Arc<Judge>, Failure> {
-        Ok(Arc::new(Judge {
-            host: host.clone(),
-            known: trust.look_up(&host)?,
-            given: given.clone(),
-        }))
+        Ok(Arc::new(Judge { host: host.clone(), known: trust.look_up(&host)?, given: given.clone() }))
     };
     let mut judged = judge()?;
     for place in &judged.known.authorities {
-        ask.note(one_line(&format!(
-            "{place} names a certificate authority for {host}, which is not used"
-        )));
+        ask.note(one_line(&format!("{place} names a certificate authority for {host}, which is not used")));
     }
     let server = if location.host.contains(':') {
         format!("[{}]:{}", location.host, location.port)
@@ -113,34 +105,26 @@ pub async fn connect(
     let addresses = resolve(&location.host, location.port, options).await?;
     let accept = |key: &PublicKey| -> Result<(), Failure> {
         trust.remember(&host, key)?;
-        ask.note(format!(
-            "the host key {} of {host} is accepted and kept",
-            describe(&host, key).sha256
-        ));
+        ask.note(format!("the host key {} of {host} is accepted and kept", describe(&host, key).sha256));
         Ok(())
     };
     let mut answers = Answers::new(ask);
     let mut seen = Vec::new();
     // Each turn is a connection. While a person thinks there is none, or it may break off.
     loop {
-        let dialled = dial(&addresses, &server, &judged, &seen, options)
-            .await
-            .map_err(|failure| {
-                if failure.code == Code::HostKeyChanged && !seen.is_empty() {
-                    judged.not_the_given(typed, &seen)
-                } else {
-                    failure
-                }
-            })?;
+        let dialled = dial(&addresses, &server, &judged, &seen, options).await.map_err(|failure| {
+            if failure.code == Code::HostKeyChanged && !seen.is_empty() {
+                judged.not_the_given(typed, &seen)
+            } else {
+                failure
+            }
+        })?;
         let mut session = match dialled {
             Dialled::Connected(session, Judgement::Given(key)) => {
                 accept(&key)?;
                 judged = judge()?;
                 if matches!(given, Some(Given::Md5(_))) {
-                    ask.note(format!(
-                        "MD5 is weak: next time give {}",
-                        describe(&host, &key).sha256
-                    ));
+                    ask.note(format!("MD5 is weak: next time give {}", describe(&host, &key).sha256));
                 }
                 session
             }
@@ -178,16 +162,10 @@ pub async fn connect(
         };
         match login.log_in(key).await {
             Ok(()) => {
-                return Ok(Connection {
-                    session,
-                    path: path(&location.path),
-                    options: options.clone(),
-                });
+                return Ok(Connection { session, path: path(&location.path), options: options.clone() });
             }
             Err(failure) if failure.code == Code::ConnectionLost && answers.again() => {
-                ask.note(format!(
-                    "{server} did not wait for the answer; connecting again"
-                ));
+                ask.note(format!("{server} did not wait for the answer; connecting again"));
             }
             Err(failure) => return Err(failure),
         }
@@ -197,14 +175,9 @@ pub async fn connect(
 /// What nothing can be asked of the network with, or what a `known_hosts` line cannot hold.
 fn check(location: &Location) -> Result<(), Failure> {
     let wrong = |what: &str, value: &str| {
-        Err(Failure::new(
-            Code::BadRequest,
-            format!("not {what}: {}", quote(value, 100)),
-        ))
+        Err(Failure::new(Code::BadRequest, format!("not {what}: {}", quote(value, 100))))
     };
-    let Location {
-        host, user, path, ..
-    } = location;
+    let Location { host, user, path, .. } = location;
     let in_a_name = |c: u8| c.is_ascii_alphanumeric() || b"-._:%".contains(&c);
     if host.is_empty() || host.len() > 255 || !host.bytes().all(in_a_name) {
         return wrong("a host name or an address", host);
@@ -220,52 +193,27 @@ fn check(location: &Location) -> Result<(), Failure> {
 
 /// A path that does not begin with a slash starts at the login folder: so does one below `~`.
 fn path(typed: &str) -> String {
-    typed
-        .strip_prefix("~/")
-        .filter(|rest| !rest.is_empty())
-        .unwrap_or(typed)
-        .to_owned()
+    typed.strip_prefix("~/").filter(|rest| !rest.is_empty()).unwrap_or(typed).to_owned()
 }
 
 impl Connection {
     /// Finds the file and opens it. Fails with `RemoteFile` where it is none, with `ArchiveTooLarge`
     /// above [`Options::max_size`], and as [`connect`] does.
     pub async fn open(self, ask: &dyn Ask) -> Result<RemoteFile, Failure> {
-        let Self {
-            session,
-            path,
-            options,
-        } = self;
+        let Self { session, path, options } = self;
         let link = || session.link.clone();
         let channel = session.channel(&options).await?;
         if let Some(mut sftp) = Sftp::start(channel, link(), session.window, &options).await? {
             let open = sftp.open(&path, &options).await?;
             let (size, modified) = (open.size, open.modified);
             let transfer = Transfer::Sftp(sftp, open);
-            return Ok(RemoteFile {
-                size,
-                modified,
-                resumable: true,
-                transfer,
-                path,
-                session,
-            });
+            return Ok(RemoteFile { size, modified, resumable: true, transfer, path, session });
         }
-        ask.note(format!(
-            "{} has no SFTP; using legacy SCP",
-            session.link.server
-        ));
+        ask.note(format!("{} has no SFTP; using legacy SCP", session.link.server));
         let channel = session.channel(&options).await?;
         let scp = Scp::open(channel, link(), &path, &options).await?;
         let size = scp.size();
-        Ok(RemoteFile {
-            size,
-            modified: None,
-            resumable: false,
-            transfer: Transfer::Scp(scp),
-            path,
-            session,
-        })
+        Ok(RemoteFile { size, modified: None, resumable: false, transfer: Transfer::Scp(scp), path, session })
     }
 }
 
@@ -297,18 +245,12 @@ pub enum Finished {
 }
 
 impl RemoteFile {
-    /// Sends the bytes from `from` to the end at `out`, in order and in pieces of at most 32 KiB. That
+    /// Sends the bytes from `from` to the end at `out`, in order and in the pieces that the server sends, 32 KiB
+    /// or less where it keeps to the rules. That
     /// `out` ends says nothing: only `Whole` says that they were all of them. A slow receiver slows
     /// the server down.
     pub async fn read(self, from: u64, out: Sender<Bytes>) -> Result<Finished, Failure> {
-        let Self {
-            size,
-            resumable,
-            transfer,
-            path,
-            session,
-            ..
-        } = self;
+        let Self { size, resumable, transfer, path, session, .. } = self;
         if from > size || (from > 0 && !resumable) {
             let at_most = if resumable { size } else { 0 };
             return Err(remote_file(
@@ -341,9 +283,20 @@ fn too_large(path: &str, size: u64, options: &Options) -> Failure {
     let max = options.max_size;
     Failure::new(
         Code::ArchiveTooLarge,
-        format!(
-            "{} has {size} bytes; at most {max} are taken",
-            excerpt(path, 400)
-        ),
+        format!("{} has {size} bytes; at most {max} are taken", excerpt(path, 400)),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::path;
+
+    #[test]
+    fn a_path_below_the_home_folder_starts_where_the_login_does() {
+        for (typed, asked) in
+            [("~/fw.tar", "fw.tar"), ("fw.tar", "fw.tar"), ("/a/fw.tar", "/a/fw.tar"), ("~/", "~/")]
+        {
+            assert_eq!(path(typed), asked);
+        }
+    }
 }

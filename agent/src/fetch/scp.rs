@@ -3,13 +3,12 @@
 
 use bytes::Bytes;
 use reinstate_api::{Code, Failure};
-use russh::Channel;
-use russh::ChannelWriteHalf;
 use russh::client::Msg;
+use russh::{Channel, ChannelWriteHalf};
 use tokio::sync::mpsc::Sender;
 
 use super::input::Input;
-use super::ssh::{Link, quote};
+use super::link::{Link, quote};
 use super::{Finished, Options, remote_file, too_large};
 
 /// No record that a server has reason to send is longer.
@@ -36,9 +35,7 @@ impl Scp {
         let command = format!("scp -f {dashes}{}", quoted(path));
         let _ = output.exec(true, command).await;
         if !input.accepted().await? {
-            return Err(input
-                .link
-                .wrong("offers neither SFTP nor the execution of scp"));
+            return Err(input.link.wrong("offers neither SFTP nor the execution of scp"));
         }
         let mut times = false;
         loop {
@@ -51,36 +48,26 @@ impl Scp {
             match kind {
                 b'C' => {
                     let size = size_of(&record).ok_or_else(|| {
-                        input.link.wrong(format_args!(
-                            "sent the SCP record {}",
-                            quote(&format!("C{record}"), 100)
-                        ))
+                        input
+                            .link
+                            .wrong(format_args!("sent the SCP record {}", quote(&format!("C{record}"), 100)))
                     })?;
                     if size > options.max_size {
                         return Err(too_large(path, size, options));
                     }
-                    return Ok(Self {
-                        input,
-                        output,
-                        size,
-                    });
+                    return Ok(Self { input, output, size });
                 }
                 b'T' if !times => times = true,
                 b'\x01' | b'\x02' => return Err(refused(path, &record)),
                 b'D' => {
-                    return Err(remote_file(
-                        path,
-                        "is a folder to the server, which sent a D record",
-                    )
-                    .hint("name one file"));
+                    return Err(remote_file(path, "is a folder to the server, which sent a D record")
+                        .hint("name one file"));
                 }
                 other => {
                     let shown = quote(&format!("{}{record}", char::from(other)), 100);
                     return Err(input
                         .link
-                        .wrong(format_args!(
-                            "sent {shown} where SCP has a record for one file"
-                        ))
+                        .wrong(format_args!("sent {shown} where SCP has a record for one file"))
                         .hint("the user's login shell must print nothing for a command"));
                 }
             }
@@ -96,22 +83,13 @@ impl Scp {
         let mut left = self.size;
         while left > 0 {
             let max = usize::try_from(left).unwrap_or(usize::MAX);
-            let piece = self
-                .input
-                .some(max)
-                .await?
-                .ok_or_else(|| self.short(path, left))?;
+            let piece = self.input.some(max).await?.ok_or_else(|| self.short(path, left))?;
             left -= piece.len() as u64;
             if out.send(piece).await.is_err() {
                 return Ok(Finished::Stopped);
             }
         }
-        match self
-            .input
-            .some(1)
-            .await?
-            .ok_or_else(|| self.input.ended())?[0]
-        {
+        match self.input.some(1).await?.ok_or_else(|| self.input.ended())?[0] {
             0 => {}
             b'\x01' | b'\x02' => return Err(refused(path, &record(&mut self.input).await?)),
             _ => return Err(self.more(path)),
@@ -135,18 +113,15 @@ impl Scp {
         let (size, got) = (self.size, self.size - left);
         remote_file(
             path,
-            format!(
-                "has {size} bytes according to the server, but it sent {got}; {}",
-                self.input.ended()
-            ),
+            format!("has {size} bytes according to the server, but it sent {got}; {}", self.input.ended()),
         )
     }
 
     fn more(&self, path: &str) -> Failure {
         let size = self.size;
-        self.input.link.wrong(format_args!(
-            "sends more than the {size} bytes of the one file {path} that was asked for"
-        ))
+        self.input
+            .link
+            .wrong(format_args!("sends more than the {size} bytes of the one file {path} that was asked for"))
     }
 }
 
@@ -168,9 +143,7 @@ async fn record(input: &mut Input) -> Result<String, Failure> {
             None => return Ok(String::from_utf8_lossy(&line).into_owned()),
         }
     }
-    Err(input.link.wrong(format_args!(
-        "sent an SCP record of more than {MAX_RECORD} bytes"
-    )))
+    Err(input.link.wrong(format_args!("sent an SCP record of more than {MAX_RECORD} bytes")))
 }
 
 /// The size in `C`'s record: `0644 12345 name`.
@@ -179,18 +152,11 @@ fn size_of(record: &str) -> Option<u64> {
     let (mode, size, name) = (fields.next()?, fields.next()?, fields.next()?);
     let octal = !mode.is_empty() && mode.bytes().all(|c| (b'0'..=b'7').contains(&c));
     let decimal = !size.is_empty() && size.bytes().all(|c| c.is_ascii_digit());
-    if octal && decimal && !name.is_empty() {
-        size.parse().ok()
-    } else {
-        None
-    }
+    if octal && decimal && !name.is_empty() { size.parse().ok() } else { None }
 }
 
 fn refused(path: &str, words: &str) -> Failure {
-    remote_file(
-        path,
-        format!("cannot be read: the server says {}", quote(words, 300)),
-    )
+    remote_file(path, format!("cannot be read: the server says {}", quote(words, 300)))
 }
 
 /// Nothing came out of `scp`.
@@ -224,11 +190,7 @@ mod tests {
     #[test]
     fn a_record_is_taken_only_in_its_exact_shape() {
         assert_eq!(size_of("0644 123 fw.tar"), Some(123));
-        assert_eq!(
-            size_of("0644 123 ../../etc/passwd"),
-            Some(123),
-            "the name is never used"
-        );
+        assert_eq!(size_of("0644 123 ../../etc/passwd"), Some(123), "the name is never used");
         for record in [
             "",
             "0644",
