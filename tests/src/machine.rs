@@ -28,6 +28,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 const GRACE: Duration = Duration::from_secs(10);
 /// A boot is over within this time, or has failed.
 const BOOT: Duration = Duration::from_secs(60);
+/// Longer than the reference profile's time for health, and a rollback's after it.
+const JOB: Duration = Duration::from_secs(300);
 
 /// The file by which the agent asks for a reboot, below the root.
 const REBOOT: &str = "run/reinstate/reboot";
@@ -152,7 +154,7 @@ impl Machine {
 
     /// Waits until the agent answers and has no job that is still running.
     pub fn wait_until_idle(&self) -> Result<Status> {
-        let until = Instant::now() + BOOT;
+        let until = Instant::now() + JOB;
         loop {
             if let Some(why) = &self.shared().lock().failed {
                 return Err(why.clone().into());
@@ -167,7 +169,7 @@ impl Machine {
                 }
             }
             if Instant::now() > until {
-                return Err(self.shared().trouble("a job has not ended within 60 s"));
+                return Err(self.shared().trouble("a job has not ended within 300 s"));
             }
             std::thread::sleep(PAUSE);
         }
