@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     match words.peek().and_then(|word| word.to_str()) {
         Some("reinstated") => {
             let prefix = vec![program.into_os_string(), "reinstated".into()];
-            reinstate_agent::cli::run(prefix, words.skip(1))
+            reinstate_agent::cli::run_as(prefix, words.skip(1))
         }
         // The shell expects its own name first.
         Some("shell") => reinstate_shell::run(words),
