@@ -1,4 +1,5 @@
-//! The harness: appliances over folders, machines that boot them, servers that hold their backups.
+//! What the tests share: real servers and hostile ones.
+#![allow(clippy::unwrap_used, reason = "a harness that fails is a test that fails")]
 
 pub mod appliance;
 pub mod client;

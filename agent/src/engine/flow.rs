@@ -1,6 +1,7 @@
 //! The way of one job, from its request to the reboot.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use reinstate_api::{Code, Failure, HistoryEntry, Lock, Phase, Source};
@@ -17,6 +18,9 @@ use crate::resolve::resolve;
 use crate::stage::Staged;
 use crate::store::{About, Generation};
 use crate::tree::Index;
+
+/// Between the announcement of the reboot and the reboot: whoever watches hears of it.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What a job has made before its commit: thrown away when it fails.
 #[derive(Default)]
@@ -352,6 +356,7 @@ pub(super) async fn reboot(context: &Context) {
                 format!("{MAX_REBOOTS} reboots were asked for and none came"),
             ));
         }
+        tokio::time::sleep(FAREWELL).await;
         context.engine.parts().platform.reboot().await
     };
     if let Err(failure) = asked.await {

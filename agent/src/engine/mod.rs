@@ -103,10 +103,12 @@ impl Engine {
                 receive::check_name(file)?;
                 format!("backup {file}")
             }
-            Source::Location(at) if at.host.contains(':') => {
-                format!("sftp://{}@[{}]:{}/{}", at.user, at.host, at.port, at.path)
+            Source::Location(at) => {
+                let host = if at.host.contains(':') { format!("[{}]", at.host) } else { at.host.clone() };
+                // A path that does not begin with a slash starts at the login folder.
+                let path = if at.path.starts_with('/') { at.path.clone() } else { format!("/~/{}", at.path) };
+                format!("sftp://{}@{host}:{}{path}", at.user, at.port)
             }
-            Source::Location(at) => format!("sftp://{}@{}:{}/{}", at.user, at.host, at.port, at.path),
         };
         let work = Work::Restore { source: request.source, check: request.check };
         self.begin(kind, reinstate_api::one_line(&shown), by, work)
