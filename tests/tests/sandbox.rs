@@ -10,7 +10,11 @@ const BINARY: &str = env!("CARGO_BIN_EXE_sandbox");
 const CHECK: &str = "restore remote-manager-backup location {location} backup {file} check";
 
 fn sandbox(arguments: &[&str], temporary: &Path) -> (Output, String) {
-    let output = Command::new(BINARY).args(arguments).env("TMPDIR", temporary).output().unwrap();
+    let output = Command::new(BINARY)
+        .args(arguments)
+        .env("TMPDIR", temporary)
+        .output()
+        .expect("the sandbox is there: it was built for this test");
     let text =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     (output, text)
