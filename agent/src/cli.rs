@@ -231,6 +231,9 @@ impl Appliance {
     }
 
     fn serve(self, program: Program) -> Result<(), Failure> {
+        // Passwords pass through this process: no core dump, no other process of its account reads it.
+        nix::sys::prctl::set_dumpable(false)
+            .map_err(|e| Failure::io("cannot forbid core dumps", &e.into()))?;
         let socket = self.root.path().join(SOCKET);
         self.root.make_folders("run/reinstate", 0o755)?;
         let Self { root, profile, domains, store, state } = self;

@@ -49,6 +49,10 @@ pub fn resolve(
         }
     }
     inspect_all(draft, domains)?;
+    let keys = draft.index().iter().filter(|(_, entry)| entry.is_sealed()).count();
+    if keys > 0 {
+        notes.push(format!("{keys} private keys are sealed with a key made for this configuration"));
+    }
     Ok(notes)
 }
 

@@ -195,10 +195,7 @@ impl Generation {
 
     /// The paths of sealed files.
     pub fn sealed<'a>(&self, index: &'a Index) -> impl Iterator<Item = &'a TreePath> {
-        index
-            .iter()
-            .filter(|(_, entry)| matches!(entry.kind, EntryKind::File { sealed: true, .. }))
-            .map(|(_, entry)| &entry.path)
+        index.iter().filter(|(_, entry)| entry.is_sealed()).map(|(_, entry)| &entry.path)
     }
 }
 
