@@ -346,7 +346,6 @@ mod tests {
     }
 
     async fn connect(server: &BackupServer) -> client::Handle<Pinned> {
-        let config = Arc::new(client::Config::default());
         let pinned = Pinned(server.fingerprint().to_owned());
         let connected = client::connect(config, server.address(), pinned).await;
         connected.unwrap()
