@@ -257,7 +257,7 @@ impl Appliance {
         let Self { root, domains, store, state, .. } = &self;
         let done = Activation { root, domains, store, state }.run()?;
         tracing::info!(?done, "activation");
-        print_json(&())
+        Ok(())
     }
 
     fn snapshot(self, number: u64, origin: String) -> Result<(), Failure> {
@@ -272,7 +272,7 @@ impl Appliance {
             domains: &self.domains,
             archive: None,
         })?;
-        print_json(&())
+        Ok(())
     }
 }
 

@@ -8,7 +8,6 @@ use std::io::Read;
 
 use reinstate_api::Failure;
 
-use crate::activate::inspect;
 use crate::domain::{Domain, Domains, Policy};
 use crate::store::{Draft, Generation, SealKey};
 use crate::tree::{Entry, EntryKind, Index, TreePath};
@@ -106,7 +105,7 @@ fn inspect_all(draft: &Draft, domains: &Domains) -> Result<(), Failure> {
     for domain in domains.stored() {
         for entry in draft.index().domain(&domain.name) {
             if entry.is_file() && domain.inspects(&entry.path) {
-                inspect(domain, &entry.path, &text(&entry.path, &mut *draft.open(entry)?)?)?;
+                domain.inspect(&entry.path, &text(&entry.path, &mut *draft.open(entry)?)?)?;
             }
         }
     }
