@@ -231,6 +231,9 @@ impl Appliance {
     }
 
     fn serve(self, program: Program) -> Result<(), Failure> {
+        // Passwords pass through this process: no core dump, no other process of its account reads it.
+        nix::sys::prctl::set_dumpable(false)
+            .map_err(|e| Failure::io("cannot forbid core dumps", &e.into()))?;
         let socket = self.root.path().join(SOCKET);
         self.root.make_folders("run/reinstate", 0o755)?;
         let Self { root, profile, domains, store, state } = self;
@@ -254,7 +257,7 @@ impl Appliance {
         let Self { root, domains, store, state, .. } = &self;
         let done = Activation { root, domains, store, state }.run()?;
         tracing::info!(?done, "activation");
-        print_json(&())
+        Ok(())
     }
 
     fn snapshot(self, number: u64, origin: String) -> Result<(), Failure> {
@@ -269,7 +272,7 @@ impl Appliance {
             domains: &self.domains,
             archive: None,
         })?;
-        print_json(&())
+        Ok(())
     }
 }
 

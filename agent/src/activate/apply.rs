@@ -6,7 +6,6 @@ use std::io::{Read, Write};
 use reinstate_api::{Code, Failure, one_line};
 use sha2::Digest as _;
 
-use super::damaged;
 use crate::domain::{Domain, Domains};
 use crate::files::{Folder, Kind, found};
 use crate::live;
@@ -223,9 +222,9 @@ impl Target<'_> {
         }
         let digest = Digest::finish(hasher);
         if digest != sha256 {
-            return Err(damaged(self.generation, entry, digest, sha256));
+            return Err(self.generation.damaged(entry, digest, sha256));
         }
-        inspected.map_or(Ok(()), |domain| inspect(domain, &entry.path, &text))
+        inspected.map_or(Ok(()), |domain| domain.inspect(&entry.path, &text))
     }
 
     fn put(&self, entry: &Entry) -> Result<(), Failure> {
@@ -233,22 +232,6 @@ impl Target<'_> {
             self.root.remove_all(&entry.path)?;
         }
         Ok(self.root.rename(temporary(&entry.path), &entry.path)?)
-    }
-}
-
-/// Lines that would execute programs, or make an account equal to root.
-pub(crate) fn inspect(domain: &Domain, path: &TreePath, content: &[u8]) -> Result<(), Failure> {
-    let text = String::from_utf8_lossy(content);
-    match domain.refused_line(path, &text) {
-        None => Ok(()),
-        Some((number, line)) => {
-            let line: String = line.chars().take(120).collect();
-            Err(Failure::new(
-                Code::LineRefused,
-                format!("{path}, line {number}: '{line}' is never activated by domain '{}'", domain.name),
-            )
-            .hint("the backup holds a setting that runs programs or makes an account equal to root"))
-        }
     }
 }
 

@@ -151,6 +151,7 @@ async fn run(
         };
         let mut told = |milestone: Milestone| match milestone {
             Milestone::Details(details) => watcher.show(|view| view.details = Some(*details)),
+            Milestone::Note(note) => watcher.note(note),
             Milestone::Changes(changes) => {
                 watcher.show(|view| view.changes = changes);
                 listed.notify_one();

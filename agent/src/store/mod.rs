@@ -184,6 +184,14 @@ impl Generation {
         Ok(index)
     }
 
+    /// A file that is not what was staged.
+    pub fn damaged(&self, entry: &Entry, digest: Digest, expected: Digest) -> Failure {
+        Failure::new(
+            Code::DigestMismatch,
+            format!("{} in generation {} has digest {digest}, not {expected}", entry.path, self.number()),
+        )
+    }
+
     /// A file's clear content. The caller checks its digest as it reads.
     pub fn open(&self, entry: &Entry, key: &SealKey) -> Result<Box<dyn Read>, Failure> {
         let EntryKind::File { sealed, .. } = entry.kind else {
@@ -195,10 +203,7 @@ impl Generation {
 
     /// The paths of sealed files.
     pub fn sealed<'a>(&self, index: &'a Index) -> impl Iterator<Item = &'a TreePath> {
-        index
-            .iter()
-            .filter(|(_, entry)| matches!(entry.kind, EntryKind::File { sealed: true, .. }))
-            .map(|(_, entry)| &entry.path)
+        index.iter().filter(|(_, entry)| entry.is_sealed()).map(|(_, entry)| &entry.path)
     }
 }
 
