@@ -1,6 +1,7 @@
 //! The harness: appliances over folders, machines that boot them, servers that hold their backups.
 
 pub mod appliance;
+pub mod bench;
 pub mod client;
 pub mod machine;
 pub mod relay;
