@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a harness that fails is a test that fails")]
 
 pub mod appliance;
+pub mod bench;
 pub mod client;
 pub mod machine;
 pub mod relay;
