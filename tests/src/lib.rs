@@ -2,6 +2,8 @@
 
 pub mod appliance;
 pub mod client;
+pub mod compare;
+pub mod forge;
 pub mod machine;
 pub mod relay;
 pub mod rogue;
