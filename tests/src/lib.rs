@@ -4,6 +4,8 @@
 pub mod appliance;
 pub mod bench;
 pub mod client;
+pub mod compare;
+pub mod forge;
 pub mod machine;
 pub mod relay;
 pub mod rogue;

@@ -1,7 +1,7 @@
 //! A real OpenSSH server on loopback, with its own keys and configuration, gone when it is dropped.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
@@ -15,6 +15,14 @@ use tempfile::TempDir;
 
 const PROGRAM: &str = "/usr/sbin/sshd";
 
+/// An account that only one server knows: it has account files of its own in a mount namespace of its
+/// own, so that the machine's stay as they are. Only root can do that.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub name: String,
+    pub password: String,
+}
+
 /// How the server is set up. It serves the user that runs it, by public key.
 pub struct SshdOptions {
     /// With its SFTP subsystem; without it there is only legacy SCP.
@@ -26,6 +34,8 @@ pub struct SshdOptions {
     pub host_keys: Vec<Algorithm>,
     /// More lines of `sshd_config`.
     pub config: Vec<String>,
+    /// Who may log in with a password, instead of the user that runs it.
+    pub account: Option<Account>,
 }
 
 impl Default for SshdOptions {
@@ -36,6 +46,7 @@ impl Default for SshdOptions {
             authorized_keys: Vec::new(),
             host_keys: vec![Algorithm::Ed25519],
             config: Vec::new(),
+            account: None,
         }
     }
 }
@@ -53,8 +64,9 @@ impl Sshd {
     /// Starts a server on a port of its own.
     pub fn start(options: &SshdOptions) -> Self {
         assert!(fs::exists(PROGRAM).unwrap(), "{PROGRAM} is missing: install openssh-server");
-        let user = run("id", &["-un"]);
-        if user == "root" {
+        let runs_as = run("id", &["-un"]);
+        let user = options.account.as_ref().map_or(runs_as.clone(), |account| account.name.clone());
+        if runs_as == "root" {
             // Where sshd confines itself before a login; the service that would make it may not run here.
             fs::create_dir_all("/run/sshd").unwrap();
         }
@@ -67,7 +79,7 @@ impl Sshd {
             fs::write(folder.path().join("sshd_config"), config(&folder, address, options)).unwrap();
             fs::write(folder.path().join("authorized_keys"), options.authorized_keys.join("\n") + "\n")
                 .unwrap();
-            let child = Command::new(PROGRAM)
+            let child = program(&folder, options.account.as_ref())
                 .args(["-D", "-e", "-f"])
                 .arg(folder.path().join("sshd_config"))
                 .stdin(Stdio::null())
@@ -149,6 +161,44 @@ pub fn known_hosts_line(address: SocketAddr, key: &PublicKey) -> String {
     format!("[{}]:{} {}", address.ip(), address.port(), key.to_openssh().unwrap())
 }
 
+/// The server's program, behind the account files that it is to see.
+fn program(folder: &TempDir, account: Option<&Account>) -> Command {
+    let Some(account) = account else {
+        return Command::new(PROGRAM);
+    };
+    assert_eq!(run("id", &["-u"]), "0", "an sshd that takes a password needs root: run the tests as root");
+    let files = ["passwd", "shadow"].map(|name| {
+        let line = match name {
+            "passwd" => format!("{}:x:64123:65534::/:/bin/sh\n", account.name),
+            _ => format!("{}:{}:19000:0:99999:7:::\n", account.name, hashed(&account.password)),
+        };
+        let path = folder.path().join(name);
+        fs::write(&path, fs::read_to_string(format!("/etc/{name}")).unwrap() + &line).unwrap();
+        let mode = if name == "passwd" { 0o644 } else { 0o600 };
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    });
+    let script = "mount --bind \"$1\" /etc/passwd && mount --bind \"$2\" /etc/shadow && shift 2 && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]).args(files).arg(PROGRAM);
+    command
+}
+
+/// As in `shadow`. The password goes in by a pipe: others can read arguments.
+fn hashed(password: &str) -> String {
+    let mut perl = Command::new("perl")
+        .args(["-e", "chomp(my $p = <STDIN>); print crypt($p, q($6$c2FsdHNhbHQ$))"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    perl.stdin.take().unwrap().write_all(password.as_bytes()).unwrap();
+    let output = perl.wait_with_output().unwrap();
+    let hash = String::from_utf8(output.stdout).unwrap();
+    assert!(hash.starts_with("$6$"), "this perl's crypt knows no SHA-512");
+    hash
+}
+
 fn make_host_keys(folder: &TempDir, algorithms: &[Algorithm]) -> Vec<PublicKey> {
     let make = |(number, algorithm): (usize, &Algorithm)| {
         let key = PrivateKey::random(&mut safe_rng(), algorithm.clone()).unwrap();
@@ -168,7 +218,7 @@ fn config(folder: &TempDir, address: SocketAddr, options: &SshdOptions) -> Strin
         "StrictModes no".to_owned(),
         "UsePAM no".to_owned(),
         "PermitRootLogin yes".to_owned(),
-        "PasswordAuthentication no".to_owned(),
+        format!("PasswordAuthentication {}", if options.account.is_some() { "yes" } else { "no" }),
         "KbdInteractiveAuthentication no".to_owned(),
         format!("AuthorizedKeysFile {folder}/authorized_keys"),
     ];

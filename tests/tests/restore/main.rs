@@ -1,0 +1,11 @@
+//! Whole restores, as an admin types them: from real servers into whole appliances.
+#![allow(clippy::unwrap_used, reason = "what fails here is the test")]
+
+mod places;
+mod questions;
+mod refusals;
+mod refusals_content;
+mod resume;
+mod scene;
+mod servers;
+mod space;

@@ -1,0 +1,161 @@
+//! What an archive holds, each thing wrong alone and every digest right: nothing is changed.
+
+use reinstate_api::Code;
+use reinstate_tests::appliance::Appliance;
+use reinstate_tests::forge::{self, Forge};
+
+use crate::scene::{FILE, Refused, Scene};
+
+/// The usual backup with one change to it, on the usual replacement.
+fn refused(change: impl FnOnce(&mut Forge)) -> Refused {
+    let scene = Scene::new(Appliance::replacement());
+    let mut forge = Forge::open(&scene.donor.archive).unwrap();
+    change(&mut forge);
+    scene.keep(FILE, &forge.write().unwrap());
+    scene.refused_here()
+}
+
+/// One more line at the end of a file of the backup.
+fn with_line(domain: &'static str, path: &'static str, line: &'static str) -> Refused {
+    refused(move |forge| {
+        let text = forge.text(domain, path).unwrap();
+        assert!(!text.is_empty(), "the donor has no {path}");
+        forge.put(domain, path, &format!("{text}{line}\n")).unwrap();
+    })
+}
+
+#[test]
+fn an_archive_of_a_later_format_is_refused() {
+    let scene = Scene::new(Appliance::replacement());
+    scene.keep(FILE, &forge::of_format(&scene.donor.archive, 2).unwrap());
+    scene.refused_here().alone(Code::ArchiveFormat, &["format 2", "format 1"]);
+}
+
+#[test]
+fn an_archive_with_one_byte_changed_is_refused() {
+    let scene = Scene::new(Appliance::replacement());
+    let mut archive = scene.donor.archive.clone();
+    let rules = archive.windows(11).position(|window| window == b"policy drop").unwrap();
+    archive[rules] = b'P';
+    scene.keep(FILE, &archive);
+    scene.refused_here().alone(Code::DigestMismatch, &["SHA-256"]);
+}
+
+#[test]
+fn an_archive_that_is_cut_is_refused() {
+    let scene = Scene::new(Appliance::replacement());
+    let archive = &scene.donor.archive;
+    scene.keep(FILE, &archive[..archive.len() / 2]);
+    scene.refused_here().alone(Code::ArchiveInvalid, &[]);
+}
+
+#[test]
+fn a_domain_that_this_appliance_does_not_have_is_refused() {
+    let scene = Scene::new(Appliance::replacement().without("usr/lib/reinstate/domains.d/pki.toml"));
+    scene.refused_here().alone(Code::DomainUnknown, &["'pki'", "version 1", "has none"]);
+}
+
+#[test]
+fn an_optional_domain_that_this_appliance_does_not_have_is_left_out() {
+    let scene = Scene::new(Appliance::replacement().without("usr/lib/reinstate/domains.d/files.toml"));
+    let said = scene.say(&format!("restore remote-manager-backup {FILE}"), "Y\n");
+    assert_eq!(said.status, Some(0), "{said:?}");
+    scene.restored(1);
+}
+
+#[test]
+fn a_domain_of_another_version_is_refused() {
+    let newer = "name = 'pki'\nversion = 2\npaths = ['/etc/appliance/pki/']\nrestore = 'replace'\n\
+                 secrets = ['/etc/appliance/pki/private/**']\n";
+    let scene = Scene::new(Appliance::replacement().domain_override("pki", newer));
+    scene.refused_here().alone(Code::DomainUnknown, &["'pki'", "version is 1", "appliance's is 2"]);
+}
+
+#[test]
+fn a_path_that_its_domain_does_not_own_is_refused() {
+    for path in ["etc/cron.d/backdoor", "etc/systemd/system/x.service", "var/lib/reinstate/state.toml"] {
+        refused(|forge| forge.put("pki", path, "x\n").unwrap()).alone(Code::PathNotOwned, &[path, "'pki'"]);
+    }
+}
+
+#[test]
+fn a_path_of_the_image_in_an_owned_folder_is_refused() {
+    refused(|forge| forge.put("network", "etc/systemd/network/10-x.link", "[Match]\n").unwrap())
+        .alone(Code::PathNotOwned, &["etc/systemd/network/10-x.link", "'network'"]);
+}
+
+#[test]
+fn a_notify_script_of_keepalived_is_refused() {
+    let refused = with_line("ha", "etc/keepalived/keepalived.conf", "notify \"/tmp/run-me\"");
+    refused.alone(Code::LineRefused, &["/etc/keepalived/keepalived.conf", "notify", "/tmp/run-me"]);
+}
+
+#[test]
+fn a_firewall_file_that_includes_others_is_refused() {
+    let refused = with_line("firewall", "etc/nftables.conf", "include \"/etc/shadow\"");
+    refused.alone(Code::LineRefused, &["/etc/nftables.conf", "/etc/shadow"]);
+}
+
+#[test]
+fn an_sshd_directive_that_runs_a_program_is_refused() {
+    let refused = with_line("ssh", "etc/ssh/sshd_config", "ForceCommand /tmp/run-me");
+    refused.alone(Code::LineRefused, &["/etc/ssh/sshd_config", "ForceCommand"]);
+}
+
+#[test]
+fn an_account_equal_to_root_in_the_backup_does_not_come_to_life_however_its_number_is_written() {
+    let scene = Scene::new(Appliance::replacement());
+    let mut forge = Forge::open(&scene.donor.archive).unwrap();
+    let mut passwd = forge.text("users", "etc/passwd").unwrap();
+    for (name, number) in [("toor", "0"), ("tooor", "00"), ("toooor", "+0"), ("tooooor", "4294967296")] {
+        passwd += &format!("{name}:x:{number}:1000::/:/usr/bin/bash\n");
+    }
+    forge.put("users", "etc/passwd", &passwd).unwrap();
+    scene.keep(FILE, &forge.write().unwrap());
+    // With the donor's people, and nobody else.
+    scene.restore_here();
+}
+
+#[test]
+fn an_account_whose_login_shell_is_not_the_images_is_refused() {
+    let refused = with_line("users", "etc/passwd", "eve:x:1007:1007::/home/eve:/tmp/run-me");
+    refused.alone(Code::LineRefused, &["/etc/passwd", "/tmp/run-me"]);
+}
+
+#[test]
+fn an_account_without_a_password_is_refused() {
+    let refused = with_line("users", "etc/passwd", "eve::1007:1007::/home/eve:/usr/bin/reinstate-shell");
+    refused.alone(Code::LineRefused, &["/etc/passwd", "eve"]);
+}
+
+#[test]
+fn an_owner_that_this_appliance_does_not_know_is_refused() {
+    let scene = Scene::new(Appliance::replacement());
+    let mut forge = Forge::open(&scene.donor.archive).unwrap();
+    forge.put("system", "etc/hosts", "127.0.0.1 localhost\n").unwrap();
+    forge.give("system", "etc/hosts", "stranger").unwrap();
+    scene.keep(FILE, &forge.write().unwrap());
+    scene.refused_here().alone(Code::OwnerUnknown, &["/etc/hosts", "stranger"]);
+}
+
+#[test]
+fn an_archive_with_right_digests_and_an_nftables_syntax_error_is_refused_before_the_reboot() {
+    let refused = refused(|forge| {
+        forge.put("firewall", "etc/nftables.d/10-input.nft", "table inet a { chain b { nonsense } }\n").unwrap();
+    });
+    let failure = refused.alone(Code::ValidationFailed, &["'firewall'", "/usr/sbin/nft", "syntax error"]);
+    assert!(failure.message.contains("10-input.nft"), "{failure}");
+}
+
+#[test]
+fn what_sshd_and_keepalived_do_not_accept_is_refused_together() {
+    let refused = refused(|forge| {
+        forge.put("ssh", "etc/ssh/sshd_config", "NoSuchDirective yes\n").unwrap();
+        let broken = "vrrp_instance a {\n    interface data0\n    virtual_router_id 999\n}\n";
+        forge.put("ha", "etc/keepalived/keepalived.conf", broken).unwrap();
+    });
+    let codes: Vec<_> = refused.failures.iter().map(|failure| failure.code).collect();
+    assert_eq!(codes, [Code::ValidationFailed, Code::ValidationFailed], "{:#?}", refused.failures);
+    assert!(refused.said.text.contains("NoSuchDirective"), "{:?}", refused.said);
+    assert!(refused.said.text.contains("999"), "{:?}", refused.said);
+}
