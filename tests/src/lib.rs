@@ -5,6 +5,7 @@ pub mod appliance;
 pub mod bench;
 pub mod client;
 pub mod compare;
+pub mod fault;
 pub mod forge;
 pub mod machine;
 pub mod relay;

@@ -49,7 +49,8 @@ pub(super) fn measure(bench: &Bench, archive: &Archive) -> Result<Memory> {
         }
         std::thread::sleep(Duration::from_millis(100));
     };
-    let failures: Vec<_> = status.job.iter().flat_map(|job| &job.outcome).flat_map(|o| o.failures()).collect();
+    let failures: Vec<_> =
+        status.job.iter().flat_map(|job| &job.outcome).flat_map(|o| o.failures()).collect();
     if let Some(failure) = failures.first() {
         return Err(format!("the check failed: {failure}").into());
     }

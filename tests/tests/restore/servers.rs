@@ -131,7 +131,9 @@ fn no_key_lies_in_the_clear(scene: &Scene) {
             let clear: Vec<_> = disk
                 .iter()
                 .filter(|(_, node)| !node.sealed)
-                .filter(|(_, node)| matches!(&node.kind, Kind::File(content) if holds(content, line.as_bytes())))
+                .filter(
+                    |(_, node)| matches!(&node.kind, Kind::File(content) if holds(content, line.as_bytes())),
+                )
                 .map(|(path, _)| path)
                 .collect();
             assert_eq!(clear, Vec::<&str>::new(), "a line of {path} lies in the clear");
@@ -262,7 +264,8 @@ fn a_comparison_with_the_donor_finds_a_byte_a_mode_an_owner_and_a_key_in_the_cle
     let scene = Scene::new(Appliance::replacement());
     scene.restore_here();
     let wrong = |path: &str| {
-        let found = reinstate_tests::compare::restored(scene.root(), &scene.before, &scene.donor.tree).unwrap();
+        let found =
+            reinstate_tests::compare::restored(scene.root(), &scene.before, &scene.donor.tree).unwrap();
         let [difference] = &found[..] else { panic!("{path}: {found:#?}") };
         assert!(difference.starts_with(path), "{difference}");
     };
