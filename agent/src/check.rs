@@ -9,6 +9,7 @@ use reinstate_api::{Code, Failure, Interface, Role};
 use crate::archive::{Manifest, role_in_name};
 use crate::domain::{Domains, Policy};
 use crate::facts::Facts;
+use crate::files::{Folder, found};
 use crate::profile::Profile;
 
 /// Free space that is left to everything else: 16 MiB.
@@ -22,22 +23,45 @@ pub struct Here<'a> {
     pub facts: &'a Facts,
     pub profile: &'a Profile,
     pub domains: &'a Domains,
-    /// Bytes and files of the live configuration: what a snapshot takes.
+    /// Bytes and entries of the live configuration: what a snapshot takes.
     pub live: (u64, u64),
-    /// Bytes and inodes that are free.
-    pub free: (u64, u64),
+    /// What is free where generations are kept, and where the live configuration is.
+    pub space: Space,
+}
+
+/// Free bytes and inodes, of each file system that a restore writes to.
+#[derive(Clone, Copy, Debug)]
+pub struct Space {
+    pub store: (u64, u64),
+    /// None where it is the store's.
+    pub live: Option<(u64, u64)>,
+    /// Bytes of a download that are still to come to the store's file system.
+    pub to_come: u64,
+}
+
+impl Space {
+    /// `to_come` are the bytes of a download that are still to come into `backups`.
+    pub fn look(store: &Folder, root: &Folder, backups: &Folder, to_come: u64) -> Result<Self, Failure> {
+        let live = found(root.folder("etc"))?.unwrap_or_else(|| root.clone());
+        let other = live.device()? != store.device()?;
+        Ok(Self {
+            store: store.free()?,
+            live: other.then(|| live.free()).transpose()?,
+            to_come: if backups.device()? == store.device()? { to_come } else { 0 },
+        })
+    }
 }
 
 /// Everything that is wrong with restoring this archive here.
 pub fn manifest(manifest: &Manifest, file: &str, here: &Here<'_>) -> Vec<Failure> {
-    let mut found = Vec::new();
-    hardware(manifest, here, &mut found);
-    software(manifest, here, &mut found);
-    registration(manifest, here, &mut found);
-    role(manifest, file, &mut found);
-    domains(manifest, here.domains, &mut found);
-    space(manifest, here, &mut found);
-    found
+    let mut failures = Vec::new();
+    hardware(manifest, here, &mut failures);
+    software(manifest, here, &mut failures);
+    registration(manifest, here, &mut failures);
+    role(manifest, file, &mut failures);
+    domains(manifest, here.domains, &mut failures);
+    space(manifest, here, &mut failures);
+    failures
 }
 
 fn differs(code: Code, what: &str, backup: impl Display, this: impl Display) -> Failure {
@@ -231,26 +255,31 @@ fn domains(manifest: &Manifest, here: &Domains, found: &mut Vec<Failure>) {
 
 /// Staging takes the archive's content, the snapshot the live one, and activation copies once more.
 fn space(manifest: &Manifest, here: &Here<'_>, found: &mut Vec<Failure>) {
-    let (bytes, files) = manifest.totals();
-    let need_bytes = bytes.saturating_mul(2).saturating_add(here.live.0).saturating_add(SPARE_BYTES);
-    let need_files = files.saturating_mul(2).saturating_add(here.live.1).saturating_add(SPARE_INODES);
-    let way_on = "remove old backups from /var/sf/backup, or enlarge the disk";
-    if need_bytes > here.free.0 {
-        found.push(
-            Failure::new(
-                Code::NoSpace,
-                format!("free space: {need_bytes} bytes are needed, {} are free", here.free.0),
-            )
-            .hint(way_on),
-        );
+    let (content, space) = (manifest.totals(), &here.space);
+    let activated = |need: (u64, u64)| (need.0.saturating_add(content.0), need.1.saturating_add(content.1));
+    let spare = (SPARE_BYTES, SPARE_INODES);
+    let staged = activated(spare);
+    let kept = (
+        staged.0.saturating_add(here.live.0).saturating_add(space.to_come),
+        staged.1.saturating_add(here.live.1),
+    );
+    match space.live {
+        None => enough("", activated(kept), space.store, found),
+        Some(live) => {
+            enough(" for generations", kept, space.store, found);
+            enough(" for the live configuration", activated(spare), live, found);
+        }
     }
-    if need_files > here.free.1 {
-        found.push(
-            Failure::new(
-                Code::NoInodes,
-                format!("free inodes: {need_files} are needed, {} are free", here.free.1),
-            )
-            .hint(way_on),
-        );
+}
+
+fn enough(what: &str, need: (u64, u64), free: (u64, u64), found: &mut Vec<Failure>) {
+    let way_on = "remove old backups from /var/sf/backup, or enlarge the disk";
+    if need.0 > free.0 {
+        let short = format!("free space{what}: {} bytes are needed, {} are free", need.0, free.0);
+        found.push(Failure::new(Code::NoSpace, short).hint(way_on));
+    }
+    if need.1 > free.1 {
+        let short = format!("free inodes{what}: {} are needed, {} are free", need.1, free.1);
+        found.push(Failure::new(Code::NoInodes, short).hint(way_on));
     }
 }

@@ -234,10 +234,18 @@ impl Appliance {
         // Passwords pass through this process: no core dump, no other process of its account reads it.
         nix::sys::prctl::set_dumpable(false)
             .map_err(|e| Failure::io("cannot forbid core dumps", &e.into()))?;
+        if self.root.path() == Path::new("/") {
+            return Err(Failure::new(
+                Code::BadRequest,
+                "the root folder is /, and this version of the agent serves sandboxes only",
+            )
+            .hint("name the folder that stands for the appliance: --root DIR"));
+        }
+        let _alone = self.store.only_daemon()?;
         let socket = self.root.path().join(SOCKET);
         self.root.make_folders("run/reinstate", 0o755)?;
         let Self { root, profile, domains, store, state } = self;
-        let platform = Arc::new(Sandbox::new(program));
+        let platform = Arc::new(Sandbox::new(program, root.clone()));
         let engine = Engine::start(Parts { platform, profile, domains, root, store, state });
         block_on(async {
             let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())

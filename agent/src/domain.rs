@@ -9,7 +9,10 @@ use reinstate_api::{Code, Failure, one_line};
 use serde::{Deserialize, Deserializer};
 
 use crate::dropin::DropIn;
-use crate::tree::TreePath;
+use crate::tree::{Entry, EntryKind, TreePath};
+
+/// How the names begin that activation gives to files which it has not put into place yet.
+pub const TEMPORARY: &str = ".reinstate-new.";
 
 /// What a restore does to a domain. Resolved while staging; activation knows no policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -198,6 +201,42 @@ impl Domain {
         self.paths.iter().any(|owned| owned.holds(path)) && !self.except.iter().any(|glob| glob.matches(path))
     }
 
+    /// Is this an entry that the domain may have?
+    ///
+    /// # Errors
+    /// `path-not-owned`, `archive-invalid` for a link that is not declared.
+    pub fn accepts(&self, entry: &Entry) -> Result<(), Failure> {
+        let (path, name) = (&entry.path, &self.name);
+        let refused = |why: String| {
+            Failure::new(Code::PathNotOwned, format!("{path} is refused: {why}"))
+                .hint("the backup was made with other domain files than this appliance has")
+        };
+        if !self.owns(path) {
+            return Err(refused(format!("domain '{name}' does not own it")));
+        }
+        if path.file_name().starts_with(TEMPORARY) {
+            return Err(refused("its name is one that activation uses itself".into()));
+        }
+        // Below an owned folder everything may be a folder; the owned paths are what they are declared.
+        if let Some(owned) = self.paths.iter().find(|owned| owned.path == *path)
+            && owned.folder != entry.is_folder()
+        {
+            let kind = |folder| if folder { "a folder" } else { "a file" };
+            return Err(refused(format!(
+                "domain '{name}' declares {}, this is {}",
+                kind(owned.folder),
+                kind(entry.is_folder())
+            )));
+        }
+        match &entry.kind {
+            EntryKind::Link { target } if !self.allows_link(path, target) => Err(Failure::new(
+                Code::ArchiveInvalid,
+                format!("{path} is a link to {}, which domain '{name}' does not declare", one_line(target)),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     pub fn is_secret(&self, path: &TreePath) -> bool {
         self.secrets.iter().any(|glob| glob.matches(path))
     }
@@ -256,6 +295,12 @@ impl Domain {
         }
         if self.validate.first().is_some_and(|program| !program.starts_with('/')) {
             found.push(format!("validate runs '{}', which is not an absolute path", self.validate[0]));
+        }
+        let device_names: TreePath = "etc/systemd/network/x.link".parse().expect("it is a tree path");
+        if self.owns(&device_names) {
+            found.push(
+                "it owns /etc/systemd/network/*.link, which udev reads before activation; use except".into(),
+            );
         }
         if self.accounts.as_ref().is_some_and(|a| a.first_uid == 0 || a.first_uid > a.last_uid) {
             found.push("accounts: first-uid must be from 1 to last-uid".into());

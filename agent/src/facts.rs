@@ -1,5 +1,6 @@
 //! What an appliance is at this moment: read as the profile says, from the files below its root.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use reinstate_api::{
@@ -7,6 +8,7 @@ use reinstate_api::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::domain::Domains;
 use crate::files::{Folder, found};
 use crate::profile::{Profile, Reading};
 
@@ -62,6 +64,55 @@ impl Facts {
             },
             licence: some(&identity.licence)?,
             registration: registration(root, profile)?,
+        })
+    }
+}
+
+/// Who an appliance says that it is, as far as its domains hold it: by name, what, and the value.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Claims(BTreeMap<&'static str, String>);
+
+impl Claims {
+    pub fn of(device: &DeviceIdentity, manager: Option<&Registration>) -> Self {
+        Self(BTreeMap::from([
+            ("device UUID", device.uuid.clone()),
+            ("host name", device.hostname.clone()),
+            ("role", device.role.to_string()),
+            ("management addresses", device.management.join(", ")),
+            ("manager", manager.map(|manager| manager.host.clone()).unwrap_or_default()),
+        ]))
+    }
+
+    /// From a tree that holds only what domains own.
+    pub fn read(tree: &Folder, profile: &Profile, domains: &Domains) -> Result<Self, Failure> {
+        let identity = &profile.identity;
+        let readings = [
+            ("device UUID", Some(&identity.device_uuid)),
+            ("host name", Some(&identity.hostname)),
+            ("role", identity.role.as_ref()),
+            ("management addresses", Some(&profile.management.addresses)),
+            ("manager", profile.manager.as_ref().map(|manager| &manager.host)),
+        ];
+        let mut claims = BTreeMap::new();
+        for (what, reading) in readings {
+            let Some(reading) = reading.filter(|reading| domains.stored().any(|d| d.owns(reading.path())))
+            else {
+                continue;
+            };
+            let mut value = read(tree, reading)?.join(", ");
+            if what == "role" && value.is_empty() {
+                value = Role::Standalone.to_string();
+            }
+            claims.insert(what, value);
+        }
+        Ok(Self(claims))
+    }
+
+    /// The first claim that is another one there: what, this value, that value.
+    pub fn differing<'a>(&'a self, other: &'a Self) -> Option<(&'static str, &'a str, &'a str)> {
+        self.0.iter().find_map(|(what, value)| {
+            let there = other.0.get(what)?;
+            (there != value).then_some((*what, value.as_str(), there.as_str()))
         })
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag};
-use nix::sys::stat::{FchmodatFlags, Mode};
+use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, UnlinkatFlags};
 use reinstate_api::Failure;
 
@@ -152,10 +152,6 @@ impl Folder {
 
     pub fn fd(&self) -> &OwnedFd {
         &self.fd
-    }
-
-    pub fn steps(&self) -> &Arc<dyn Steps> {
-        &self.steps
     }
 
     /// A folder below this one.
@@ -357,16 +353,18 @@ impl Folder {
         }
     }
 
-    pub fn set_mode(&self, rel: impl AsRef<Path>, mode: u32) -> Result<()> {
-        let rel = rel.as_ref();
-        self.at_parent("change the mode of", rel, Step::Mode(&self.path.join(rel)), |parent, name| {
-            nix::sys::stat::fchmodat(
-                parent,
-                name,
-                Mode::from_bits_truncate(mode),
-                FchmodatFlags::FollowSymlink,
-            )
+    /// Of the folder itself, which is open: nobody can put another one in its place.
+    pub fn set_own_mode(&self, mode: u32) -> Result<()> {
+        self.step(Step::Mode(&self.path), || {
+            Ok(nix::sys::stat::fchmod(&*self.fd, Mode::from_bits_truncate(mode))?)
         })
+        .map_err(|e| self.error("change the mode of", Path::new(""), e))
+    }
+
+    /// Of the folder itself.
+    pub fn set_own_owner(&self, uid: u32, gid: u32) -> Result<()> {
+        self.step(Step::Owner(&self.path), || std::os::unix::fs::fchown(&*self.fd, Some(uid), Some(gid)))
+            .map_err(|e| self.error("change the owner of", Path::new(""), e))
     }
 
     /// Of the path itself, should it be a link.
@@ -444,7 +442,7 @@ impl Folder {
 
     /// Makes everything on the folder's file system durable, in one step.
     pub fn sync_all(&self) -> Result<()> {
-        self.step(Step::Sync(&self.path), || Ok(nix::unistd::syncfs(self.fd.as_fd())?))
+        self.step(Step::SyncAll(&self.path), || Ok(nix::unistd::syncfs(self.fd.as_fd())?))
             .map_err(|e| self.error("sync", Path::new(""), e))
     }
 
@@ -513,11 +511,6 @@ pub struct Writer {
 impl Writer {
     pub fn file(&self) -> &File {
         &self.file
-    }
-
-    /// Reads from the same open file, for a download that goes on.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     pub fn sync(&self) -> Result<()> {

@@ -5,7 +5,7 @@
 //!     │                 │     ▲                    │
 //!     fail              │     └──── go_back ───────┘ (unhealthy)
 //!     ▼                 └─ go_back ─► Pending (back) ─► … ─► Broken
-//!   ended
+//!   ended                                                     Broken ──activated──► Activated (back)
 //! ```
 
 use jiff::Timestamp;
@@ -18,6 +18,9 @@ pub const MAX_BOOTS: u32 = 3;
 
 /// How often the agent asks for a reboot that does not come.
 pub const MAX_REBOOTS: u32 = 3;
+
+/// How many notes are kept on record.
+const NOTES: usize = 200;
 
 /// A job on record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,8 +46,8 @@ pub enum Stage {
     Pending(Switch),
     /// `target` is the live configuration; whether it stays is not decided.
     Activated(Switch),
-    /// Neither generation could be made whole.
-    Broken { failures: Vec<Failure> },
+    /// Neither generation could be made whole; each boot tries the way back once more.
+    Broken(Switch),
 }
 
 /// From one generation to another.
@@ -85,7 +88,7 @@ impl Job {
             Stage::Preparing { phase } => *phase,
             Stage::Pending(Switch { boots: 0, reboots: 0, back, .. }) if back.is_empty() => Phase::Committed,
             Stage::Pending(Switch { boots: 0, .. }) => Phase::Rebooting,
-            Stage::Pending(_) | Stage::Broken { .. } => Phase::Activating,
+            Stage::Pending(_) | Stage::Broken(_) => Phase::Activating,
             Stage::Activated(_) => Phase::Finishing,
         }
     }
@@ -106,7 +109,7 @@ impl Job {
         match self.stage {
             Stage::Preparing { phase: Phase::Validating } => {
                 self.stage = Stage::Pending(Switch { target, from, boots: 0, reboots: 0, back: Vec::new() });
-                self.notes = notes;
+                self.notes = shortened(notes);
                 Ok(self)
             }
             _ => Err(illegal(&self, "commit")),
@@ -137,7 +140,7 @@ impl Job {
 
     pub fn activated(mut self) -> Next {
         match self.stage {
-            Stage::Pending(switch) => {
+            Stage::Pending(switch) | Stage::Broken(switch) => {
                 self.stage = Stage::Activated(Switch { boots: 0, reboots: 0, ..switch });
                 Ok(self)
             }
@@ -149,17 +152,13 @@ impl Job {
     /// job that already goes back has nowhere else to go: it is broken.
     pub fn go_back(mut self, failures: Vec<Failure>) -> Next {
         self.stage = match self.stage {
-            Stage::Pending(Switch { target, from, back, .. })
-            | Stage::Activated(Switch { target, from, back, .. }) => match back.is_empty() {
-                true => Stage::Pending(Switch {
-                    target: from,
-                    from: target,
-                    boots: 0,
-                    reboots: 0,
-                    back: failures,
-                }),
-                false => Stage::Broken { failures: [back, failures].concat() },
-            },
+            Stage::Pending(switch) | Stage::Activated(switch) if switch.back.is_empty() => {
+                let Switch { target, from, .. } = switch;
+                Stage::Pending(Switch { target: from, from: target, boots: 0, reboots: 0, back: failures })
+            }
+            Stage::Pending(Switch { target, from, boots, reboots, back }) => {
+                Stage::Broken(Switch { target, from, boots, reboots, back: [back, failures].concat() })
+            }
             _ => return Err(illegal(&self, "go back")),
         };
         Ok(self)
@@ -206,6 +205,16 @@ impl Job {
     }
 }
 
+/// The record has to stay readable, whatever a backup holds.
+fn shortened(mut notes: Vec<String>) -> Vec<String> {
+    let more = notes.len().saturating_sub(NOTES);
+    if more > 0 {
+        notes.truncate(NOTES);
+        notes.push(format!("and {more} more"));
+    }
+    notes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,8 +247,10 @@ mod tests {
         assert_eq!(entry.outcome, Outcome::RolledBack { failures: why(Code::Unhealthy) });
         assert_eq!((entry.from, entry.to), (1, 1));
         let broken = back.go_back(why(Code::ActivationFailed)).unwrap();
-        assert!(matches!(&broken.stage, Stage::Broken { failures } if failures.len() == 2));
-        assert!(broken.go_back(why(Code::Internal)).is_err());
+        assert!(matches!(&broken.stage, Stage::Broken(switch) if switch.back.len() == 2));
+        assert!(broken.clone().go_back(why(Code::Internal)).is_err());
+        let (entry, _) = broken.activated().unwrap().finish(Timestamp::UNIX_EPOCH).unwrap();
+        assert!(matches!(entry.outcome, Outcome::RolledBack { failures } if failures.len() == 2));
     }
 
     #[test]

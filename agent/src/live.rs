@@ -2,7 +2,7 @@
 
 use reinstate_api::{Code, Failure};
 
-use crate::domain::{Domain, Domains, Owned};
+use crate::domain::{Domain, Domains, Owned, TEMPORARY};
 use crate::files::{Folder, Kind, Stat, found};
 use crate::secrets;
 use crate::store::{Draft, Names};
@@ -84,9 +84,6 @@ fn below(
     Ok(())
 }
 
-/// What activation leaves behind when the power fails; it takes its own away.
-pub const TEMPORARY: &str = ".reinstate-new.";
-
 fn is_own_temporary(path: &TreePath) -> bool {
     path.file_name().starts_with(TEMPORARY)
 }
@@ -110,8 +107,13 @@ type Read = Option<(Entry, Option<std::fs::File>)>;
 
 fn read(root: &Folder, domain: &Domain, names: &Names, path: TreePath, kind: Kind) -> Result<Read, Failure> {
     let describe = |stat: Stat, path: TreePath, kind: EntryKind| {
+        if stat.mode & !0o777 != 0 {
+            return Err(unfit(&path, &format!("its mode is {:o}, of at most 777", stat.mode)));
+        }
         let (owner, group) = names.of(&path, stat.uid, stat.gid)?;
-        Ok::<_, Failure>(Entry { path, mode: stat.mode & 0o777, owner, group, kind })
+        let entry = Entry { path, mode: stat.mode, owner, group, kind };
+        domain.accepts(&entry).map_err(|failure| unfit(&entry.path, &failure.message))?;
+        Ok(entry)
     };
     match kind {
         Kind::Folder => {

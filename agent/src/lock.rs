@@ -29,7 +29,11 @@ impl Held {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 Err(read(folder)?.map_or_else(|| error.into(), |other| held(&other)))
             }
-            Err(error) => Err(error.into()),
+            // After an unclear answer the lock itself tells: one's own id is success.
+            Err(error) => match read(folder) {
+                Ok(Some(found)) if found.id == lock.id => Ok(Self { folder: folder.clone(), id: lock.id }),
+                _ => Err(error.into()),
+            },
         }
     }
 
@@ -38,26 +42,34 @@ impl Held {
     /// # Errors
     /// `lock-held` where it is another restore's, `not-found` where it is gone.
     pub fn resume(folder: &Folder, id: Uuid) -> Result<Self, Failure> {
-        match read(folder)? {
-            Some(lock) if lock.id == id => Ok(Self { folder: folder.clone(), id }),
-            Some(other) => Err(held(&other)),
-            None => Err(Failure::new(Code::NotFound, format!("the restore lock of restore {id} is gone"))),
-        }
-    }
-
-    pub fn id(&self) -> Uuid {
-        self.id
+        owned(folder, id)?;
+        Ok(Self { folder: folder.clone(), id })
     }
 
     /// Says in which phase the holder is.
+    ///
+    /// # Errors
+    /// `lock-held` or `not-found` where the lock was taken away meanwhile: the holder must not go on.
     pub fn set_phase(&self, phase: Phase) -> Result<(), Failure> {
-        let Some(lock) = read(&self.folder)? else { return Ok(()) };
+        let lock = owned(&self.folder, self.id)?;
         Ok(self.folder.replace(FILE, &bytes(&Lock { phase, ..lock })?, 0o644)?)
     }
 
+    /// A lock that is another's by now is left alone.
     pub fn release(self) -> Result<(), Failure> {
-        self.folder.remove_if_there(FILE)?;
-        Ok(self.folder.sync("")?)
+        if owned(&self.folder, self.id).is_ok() {
+            self.folder.remove_if_there(FILE)?;
+            self.folder.sync("")?;
+        }
+        Ok(())
+    }
+}
+
+fn owned(folder: &Folder, id: Uuid) -> Result<Lock, Failure> {
+    match read(folder)? {
+        Some(lock) if lock.id == id => Ok(lock),
+        Some(other) => Err(held(&other)),
+        None => Err(Failure::new(Code::NotFound, format!("the restore lock of restore {id} is gone"))),
     }
 }
 

@@ -6,8 +6,6 @@
 mod process;
 mod sandbox;
 
-use std::path::Path;
-
 use futures_util::future::BoxFuture;
 use reinstate_api::Failure;
 
@@ -19,9 +17,6 @@ use crate::tree::Index;
 
 /// What differs between a real appliance and a sandbox.
 pub trait Platform: Send + Sync + 'static {
-    /// The appliance's root folder.
-    fn root(&self) -> &Path;
-
     /// What the appliance is at this moment.
     fn facts(&self) -> BoxFuture<'_, Result<Facts, Failure>>;
 

@@ -156,6 +156,14 @@ pub enum Reading {
     Folder(TreePath),
 }
 
+impl Reading {
+    pub fn path(&self) -> &TreePath {
+        match self {
+            Self::File(path) | Self::Key(path, _) | Self::Folder(path) => path,
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Reading {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
@@ -205,11 +213,13 @@ impl Profile {
                 interfaces.join(", "),
             )));
         }
-        for (name, value) in
-            [("health.deadline", self.health.deadline), ("validators.time-limit", self.validators.time_limit)]
-        {
-            if !(1..=3600).contains(&value) {
-                found.push(invalid(format!("{name} is {value} s, of 1 to 3600 s")));
+        for (name, value, most) in [
+            ("health.deadline", self.health.deadline, 3600),
+            ("validators.time-limit", self.validators.time_limit, 3600),
+            ("questions.answer-within", self.questions.answer_within, 86_400),
+        ] {
+            if !(1..=most).contains(&value) {
+                found.push(invalid(format!("{name} is {value} s, of 1 to {most} s")));
             }
         }
         found

@@ -8,12 +8,10 @@ use std::io::Read;
 
 use reinstate_api::Failure;
 
+use crate::activate::MAX_WHOLE;
 use crate::domain::{Domain, Domains, Policy};
 use crate::store::{Draft, Generation, SealKey};
 use crate::tree::{Entry, EntryKind, Index, TreePath};
-
-/// The largest file that is read whole, to be merged or looked at.
-const MAX_TEXT: u64 = 16 << 20;
 
 /// Completes a draft that holds an archive's content. `present` names the archive's domains, the
 /// empty ones too. Returns what the admin has to be told.
@@ -47,7 +45,7 @@ pub fn resolve(
             Policy::Replace => {}
         }
     }
-    inspect_all(draft, domains)?;
+
     let keys = draft.index().iter().filter(|(_, entry)| entry.is_sealed()).count();
     if keys > 0 {
         notes.push(format!("{keys} private keys are sealed with a key made for this configuration"));
@@ -93,20 +91,9 @@ fn merge(
         let taken = std::iter::successors(Some(entry.path.clone()), TreePath::parent)
             .filter_map(|path| draft.index().get(domain, &path).map(|there| (path, there)))
             .any(|(path, there)| path == entry.path || !there.is_folder());
-        if !taken {
+        let is_above = !entry.is_folder() && draft.index().has_below(domain, &entry.path);
+        if !taken && !is_above {
             draft.adopt(domain, snapshot, key, entry)?;
-        }
-    }
-    Ok(())
-}
-
-/// Activation refuses these lines too; here the refusal comes before anything was changed.
-fn inspect_all(draft: &Draft, domains: &Domains) -> Result<(), Failure> {
-    for domain in domains.stored() {
-        for entry in draft.index().domain(&domain.name) {
-            if entry.is_file() && domain.inspects(&entry.path) {
-                domain.inspect(&entry.path, &text(&entry.path, &mut *draft.open(entry)?)?)?;
-            }
         }
     }
     Ok(())
@@ -114,7 +101,7 @@ fn inspect_all(draft: &Draft, domains: &Domains) -> Result<(), Failure> {
 
 fn text(path: &TreePath, from: &mut dyn Read) -> Result<Vec<u8>, Failure> {
     let mut text = Vec::new();
-    from.take(MAX_TEXT)
+    from.take(MAX_WHOLE)
         .read_to_end(&mut text)
         .map_err(|e| Failure::io(format_args!("cannot read {path}"), &e))?;
     Ok(text)

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 
-use reinstate_api::{BackupDetails, Code, DomainChange, Failure, one_line};
+use reinstate_api::{BackupDetails, DomainChange, Failure};
 
 use crate::archive::{self, Manifest, Sums};
 use crate::check::{self, Here};
@@ -64,13 +64,7 @@ impl Stage<'_> {
             return Ok(None);
         }
         let Some(domain) = self.here.domains.get(name) else { return Ok(None) };
-        if !domain.owns(&entry.path) {
-            return Err(Failure::new(
-                Code::PathNotOwned,
-                format!("the archive holds {}, which domain '{name}' does not own", entry.path),
-            )
-            .hint("the backup was made with other domain files than this appliance has"));
-        }
+        domain.accepts(entry)?;
         Ok(Some(domain))
     }
 }
@@ -125,20 +119,10 @@ impl archive::Receiver for Stage<'_> {
     }
 
     fn link(&mut self, name: &str, entry: &Entry) -> Result<(), Failure> {
-        let Some(domain) = self.domain(name, entry)? else { return Ok(()) };
-        if let EntryKind::Link { target } = &entry.kind
-            && !domain.allows_link(&entry.path, target)
-        {
-            let target = one_line(target);
-            return Err(Failure::new(
-                Code::ArchiveInvalid,
-                format!(
-                    "the archive holds a link {} to {target}, which domain '{name}' does not declare",
-                    entry.path
-                ),
-            ));
+        match self.domain(name, entry)? {
+            Some(_) => self.draft.put(name, entry.clone()),
+            None => Ok(()),
         }
-        self.draft.put(name, entry.clone())
     }
 
     fn file(&mut self, name: &str, entry: &Entry, content: &mut dyn Read) -> Result<(), Failure> {

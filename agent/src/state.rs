@@ -99,7 +99,9 @@ impl State {
     pub fn needed(&self) -> Vec<u64> {
         let mut needed = vec![0, self.active];
         needed.extend(self.previous);
-        if let Some(Stage::Pending(switch) | Stage::Activated(switch)) = self.job.as_ref().map(|j| &j.stage) {
+        if let Some(Stage::Pending(switch) | Stage::Activated(switch) | Stage::Broken(switch)) =
+            self.job.as_ref().map(|j| &j.stage)
+        {
             needed.extend([switch.target, switch.from]);
         }
         needed
@@ -144,12 +146,18 @@ impl StateFile {
         state.revision += 1;
         let text = toml::to_string(&state)
             .map_err(|e| Failure::new(Code::Internal, format!("state.toml cannot be written: {e}")))?;
+        if text.len() as u64 > MAX_BYTES {
+            let large = format!("state.toml would have {} bytes, of at most {MAX_BYTES}", text.len());
+            return Err(Failure::new(Code::Internal, large));
+        }
         self.folder.replace(FILE, text.as_bytes(), 0o600)?;
         Ok(value)
     }
 
     fn lock(&self) -> Result<Flock<File>, Failure> {
-        let folder = self.folder.fd().try_clone().map_err(|e| Failure::io("cannot lock the state", &e))?;
+        // Opened anew: a lock belongs to an open file, and two threads must exclude each other too.
+        let folder = self.folder.folder("")?;
+        let folder = folder.fd().try_clone().map_err(|e| Failure::io("cannot lock the state", &e))?;
         Flock::lock(File::from(folder), FlockArg::LockExclusive)
             .map_err(|(_, errno)| Failure::io("cannot lock the state", &errno.into()))
     }
@@ -157,7 +165,7 @@ impl StateFile {
 
 fn unreadable(why: &str) -> Failure {
     Failure::new(Code::StateUnreadable, format!("/var/lib/reinstate/{FILE} cannot be read: {why}")).hint(
-        "nothing was touched; keep a copy of the file, then set it right or move it away \
-         (the history goes with it, the configuration stays)",
+        "nothing was touched; keep a copy of the file and set it right. Do not take it away: \
+         without it nothing tells which generation is live",
     )
 }

@@ -274,15 +274,25 @@ impl Index {
         self.domains.get(name).into_iter().flat_map(BTreeMap::values)
     }
 
+    /// Does the domain have anything below this path?
+    pub fn has_below(&self, domain: &str, path: &TreePath) -> bool {
+        self.domains.get(domain).is_some_and(|entries| {
+            // Names between the path and its children sort in between: `a`, `a-b`, `a/c`.
+            entries
+                .range(path..)
+                .skip(1)
+                .take_while(|(other, _)| other.as_str().starts_with(path.as_str()))
+                .any(|(other, _)| other.is_below(path))
+        })
+    }
+
     pub fn get(&self, domain: &str, path: &TreePath) -> Option<&Entry> {
         self.domains.get(domain)?.get(path)
     }
 
-    /// Bytes of content and number of files.
+    /// Bytes of content and number of entries.
     pub fn totals(&self) -> (u64, u64) {
-        self.iter()
-            .filter(|(_, entry)| entry.is_file())
-            .fold((0, 0), |(bytes, files), (_, entry)| (bytes + entry.size(), files + 1))
+        self.iter().fold((0, 0), |(bytes, entries), (_, entry)| (bytes + entry.size(), entries + 1))
     }
 }
 

@@ -64,6 +64,8 @@ codes! {
     /// Not enough free inodes.
     NoInodes = "no-inodes",
 
+    /// Another archive of the same name is in the backup folder.
+    BackupExists = "backup-exists",
     /// The archive is of a format version that this agent does not read.
     ArchiveFormat = "archive-format",
     /// The archive is damaged, cut or outside the format.

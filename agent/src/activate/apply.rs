@@ -3,115 +3,86 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 
-use reinstate_api::{Code, Failure, one_line};
+use reinstate_api::{Code, Failure};
 use sha2::Digest as _;
 
-use crate::domain::{Domain, Domains};
+use super::accept::{names, permit};
+use crate::domain::{Domain, Domains, TEMPORARY};
 use crate::files::{Folder, Kind, found};
 use crate::live;
 use crate::secrets;
 use crate::store::{Generation, Names, SealKey};
 use crate::tree::{Digest, Entry, EntryKind, Index, TreePath};
 
-/// The largest file whose lines are looked at: 16 MiB.
-const MAX_INSPECTED: u64 = 16 << 20;
-
 const BUFFER: usize = 128 << 10;
+
+/// Why a generation is not live.
+pub(super) enum Unapplied {
+    /// Every file is as it was; what was put beside them is for [`tidy`] to take away.
+    Untouched(Failure),
+    Touched(Failure),
+}
+
+impl Unapplied {
+    pub(super) fn failure(self) -> Failure {
+        match self {
+            Self::Untouched(failure) | Self::Touched(failure) => failure,
+        }
+    }
+}
 
 /// Everything is copied and verified beside its place first, and renamed into place only when all
 /// of it is good: a damaged generation leaves the live configuration alone.
-pub(super) fn apply(root: &Folder, domains: &Domains, generation: &Generation) -> Result<(), Failure> {
+pub(super) fn apply(root: &Folder, domains: &Domains, generation: &Generation) -> Result<(), Unapplied> {
+    let (target, index) = prepare(root, domains, generation).map_err(Unapplied::Untouched)?;
+    put(&target, &index).map_err(Unapplied::Touched)
+}
+
+fn prepare<'a>(
+    root: &'a Folder,
+    domains: &'a Domains,
+    generation: &'a Generation,
+) -> Result<(Target<'a>, Index), Failure> {
     let index = generation.index()?;
     permit(domains, generation, &index)?;
-    let names = names(root, generation, &index)?;
-    let key = generation.key()?;
-    secrets::unseal(root, generation, &index, &names)?;
-
+    let (names, key) = (names(root, generation, &index)?, generation.key()?);
     let target = Target { root, domains, generation, names, key };
     remove_temporaries(root, domains, &index)?;
-    for (_, entry) in index.iter().filter(|(_, entry)| entry.is_folder()) {
-        target.make_folder(entry)?;
+    for (domain, entry) in index.iter() {
+        target.make_way(domain, entry)?;
     }
     let mut buffer = vec![0; BUFFER];
     for (domain, entry) in index.iter().filter(|(_, entry)| !entry.is_folder()) {
         target.prepare(domain, entry, &mut buffer)?;
     }
-    sync(root, &index)?;
+    sync(root, domains, &index)?;
+    Ok((target, index))
+}
+
+fn put(target: &Target<'_>, index: &Index) -> Result<(), Failure> {
+    let Target { root, domains, generation, names, .. } = target;
+    secrets::unseal(root, domains, generation, index, names)?;
     for (_, entry) in index.iter().filter(|(_, entry)| !entry.is_folder()) {
         target.put(entry)?;
     }
-    for domain in domains.stored().filter(|domain| generation.record.domains.contains(&domain.name)) {
-        remove_extras(root, domain, &index)?;
-    }
+    remove_extras(root, domains, generation, index)?;
     for (_, entry) in index.iter().filter(|(_, entry)| entry.is_folder()) {
         target.dress_folder(entry)?;
     }
-    sync(root, &index)
+    sync(root, domains, index)
 }
 
-/// Activation trusts nobody: what no domain owns or declares is refused here, whoever staged it.
-fn permit(domains: &Domains, generation: &Generation, index: &Index) -> Result<(), Failure> {
-    let listed = &generation.record.domains;
-    let unknown = listed.iter().find(|name| domains.stored().all(|domain| domain.name != **name));
-    let unlisted = index.domains.iter().find(|(name, entries)| !entries.is_empty() && !listed.contains(name));
-    if let Some(name) = unknown.or(unlisted.map(|(name, _)| name)) {
-        return Err(Failure::new(
-            Code::DomainUnknown,
-            format!(
-                "generation {} is not activated: domain '{}' is not one of this appliance's, or not in its record",
-                generation.number(),
-                one_line(name)
-            ),
-        ));
-    }
-    let refused = |entry: &Entry, why: &str| {
-        Failure::new(Code::PathNotOwned, format!("{} is not activated: {why}", entry.path))
-    };
-    for (name, entry) in index.iter() {
-        let domain = domains
-            .stored()
-            .find(|domain| domain.name == name)
-            .ok_or_else(|| refused(entry, &format!("there is no domain '{}'", one_line(name))))?;
-        if !domain.owns(&entry.path) {
-            return Err(refused(entry, &format!("domain '{name}' does not own it")));
-        }
-        if entry.mode & !0o777 != 0 {
-            return Err(refused(entry, &format!("its mode is {:o}, of at most 777", entry.mode)));
-        }
-        if let EntryKind::Link { target } = &entry.kind
-            && !domain.allows_link(&entry.path, target)
-        {
-            return Err(refused(entry, &format!("domain '{name}' declares no link to {}", one_line(target))));
-        }
-    }
-    Ok(())
-}
-
-/// Owners are resolved with the accounts of the generation itself, where it has them.
-fn names(root: &Folder, generation: &Generation, index: &Index) -> Result<Names, Failure> {
-    let key = generation.key()?;
-    let text = |path: &str| {
-        let entry =
-            index.iter().map(|(_, entry)| entry).find(|entry| entry.path.as_str() == path && entry.is_file());
-        let Some(entry) = entry else { return Ok(None) };
-        let mut text = Vec::new();
-        generation
-            .open(entry, &key)?
-            .take(MAX_INSPECTED)
-            .read_to_end(&mut text)
-            .map_err(|e| Failure::io(format_args!("cannot read {}", entry.path), &e))?;
-        Ok::<_, Failure>(Some(text))
-    };
-    match (text("etc/passwd")?, text("etc/group")?) {
-        (Some(passwd), Some(group)) => Ok(Names::parse(&passwd, &group)),
-        _ => Names::read(root),
-    }
+/// Takes away what a broken-off activation has put beside the live configuration, which is the
+/// given generation.
+pub(super) fn tidy(root: &Folder, domains: &Domains, live: &Generation) -> Result<(), Failure> {
+    let index = live.index()?;
+    remove_temporaries(root, domains, &index)?;
+    remove_extras(root, domains, live, &index)
 }
 
 fn temporary(path: &TreePath) -> String {
-    let digest = sha2::Sha256::digest(path.as_str());
-    let name =
-        format!("{}{:02x}{:02x}{:02x}{:02x}", live::TEMPORARY, digest[0], digest[1], digest[2], digest[3]);
+    let digest = Digest::of(path.as_str().as_bytes()).to_string();
+    let name = format!("{}{}", TEMPORARY, &digest[..32]);
     match path.parent() {
         Some(parent) => format!("{}/{name}", parent.as_str()),
         None => name,
@@ -120,18 +91,10 @@ fn temporary(path: &TreePath) -> String {
 
 /// What an earlier, broken-off activation has left beside its targets.
 fn remove_temporaries(root: &Folder, domains: &Domains, index: &Index) -> Result<(), Failure> {
-    let mut folders: BTreeSet<TreePath> = parents(index).collect();
-    for domain in domains.stored() {
-        folders.extend(domain.paths.iter().filter_map(|owned| owned.path.parent()));
-        let kept = live::paths(root, domain)?;
-        folders.extend(kept.into_iter().filter(|(_, kind)| *kind == Kind::Folder).map(|(path, _)| path));
-    }
-    for folder in folders {
-        let Ok(names) = root.list(&folder) else {
-            continue;
-        };
+    for folder in folders(root, domains, index)? {
+        let Ok(names) = root.list(&folder) else { continue };
         for (name, _) in names {
-            if name.to_string_lossy().starts_with(live::TEMPORARY) {
+            if name.to_string_lossy().starts_with(TEMPORARY) {
                 root.remove_all(format!("{}/{}", folder.as_str(), name.to_string_lossy()))?;
             }
         }
@@ -139,8 +102,15 @@ fn remove_temporaries(root: &Folder, domains: &Domains, index: &Index) -> Result
     Ok(())
 }
 
-fn parents(index: &Index) -> impl Iterator<Item = TreePath> {
-    index.iter().filter_map(|(_, entry)| entry.path.parent())
+/// Every folder that activation may have an entry in.
+fn folders(root: &Folder, domains: &Domains, index: &Index) -> Result<BTreeSet<TreePath>, Failure> {
+    let mut folders: BTreeSet<TreePath> = index.iter().filter_map(|(_, entry)| entry.path.parent()).collect();
+    for domain in domains.stored() {
+        folders.extend(domain.paths.iter().filter_map(|owned| owned.path.parent()));
+        let here = live::paths(root, domain)?;
+        folders.extend(here.into_iter().filter(|(_, kind)| *kind == Kind::Folder).map(|(path, _)| path));
+    }
+    Ok(folders)
 }
 
 struct Target<'a> {
@@ -152,31 +122,56 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
-    fn make_folder(&self, entry: &Entry) -> Result<(), Failure> {
-        self.make_parents(&entry.path)?;
-        match found(self.root.stat(&entry.path))?.map(|stat| stat.kind) {
-            Some(Kind::Folder) => return Ok(()),
-            Some(_) => self.root.remove_file(&entry.path)?,
-            None => {}
+    /// Makes the folders that are missing. Folders above an owned path are the image's; where one is
+    /// missing it is made. What is of another kind than the generation's may go only if all of it is
+    /// the domain's.
+    fn make_way(&self, domain: &str, entry: &Entry) -> Result<(), Failure> {
+        if let Some(parent) = entry.path.parent() {
+            self.root.make_folders(&parent, 0o755)?;
         }
-        Ok(self.root.make_folder(&entry.path, 0o700)?)
+        let there = found(self.root.stat(&entry.path))?.map(|stat| stat.kind);
+        match (entry.is_folder(), there) {
+            (true, None) => Ok(self.root.make_folder(&entry.path, 0o700)?),
+            (true, Some(Kind::Folder)) | (false, None | Some(Kind::File | Kind::Link)) => Ok(()),
+            // Its children are prepared in it, so it has to be one now; the old generation has it back.
+            (true, Some(_)) => {
+                self.root.remove_file(&entry.path)?;
+                Ok(self.root.make_folder(&entry.path, 0o700)?)
+            }
+            (false, Some(_)) => self.is_all_owned(domain, &entry.path),
+        }
     }
 
-    /// Folders above an owned path are the image's; where one is missing it is made.
-    fn make_parents(&self, path: &TreePath) -> Result<(), Failure> {
-        path.parent().map_or(Ok(()), |parent| Ok(self.root.make_folders(&parent, 0o755)?))
+    fn is_all_owned(&self, domain: &str, path: &TreePath) -> Result<(), Failure> {
+        for (name, kind) in self.root.list(path)? {
+            let below: Option<TreePath> =
+                name.to_str().and_then(|name| format!("{}/{name}", path.as_str()).parse().ok());
+            let owned =
+                below.filter(|below| self.domains.get(domain).is_some_and(|domain| domain.owns(below)));
+            match owned {
+                Some(below) if kind == Kind::Folder => self.is_all_owned(domain, &below)?,
+                Some(_) => {}
+                None => {
+                    return Err(Failure::new(
+                        Code::PathNotOwned,
+                        format!("the folder {path} cannot give way to a file: it holds what no domain owns"),
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn dress_folder(&self, entry: &Entry) -> Result<(), Failure> {
+        let folder = self.root.folder(&entry.path)?;
         if let Some((uid, gid)) = self.names.ids(&entry.path, &entry.owner, &entry.group)? {
-            self.root.set_owner(&entry.path, uid, gid)?;
+            folder.set_own_owner(uid, gid)?;
         }
-        Ok(self.root.set_mode(&entry.path, entry.mode)?)
+        Ok(folder.set_own_mode(entry.mode)?)
     }
 
     /// Copies to a temporary file in the same folder, verifying in the same read.
     fn prepare(&self, domain: &str, entry: &Entry, buffer: &mut [u8]) -> Result<(), Failure> {
-        self.make_parents(&entry.path)?;
         let place = temporary(&entry.path);
         let link = match &entry.kind {
             EntryKind::Link { target } => Some(target.clone()),
@@ -206,17 +201,8 @@ impl Target<'_> {
         to: &mut dyn Write,
         buffer: &mut [u8],
     ) -> Result<(), Failure> {
-        let EntryKind::File { sha256, size, .. } = entry.kind else {
-            return Ok(());
-        };
+        let EntryKind::File { sha256, .. } = entry.kind else { return Ok(()) };
         let inspected = self.domains.get(domain).filter(|domain| domain.inspects(&entry.path));
-        if inspected.is_some() && size > MAX_INSPECTED {
-            let why = format!(
-                "{} has {size} bytes; a file whose lines are looked at has at most {MAX_INSPECTED}",
-                entry.path
-            );
-            return Err(Failure::new(Code::LineRefused, why));
-        }
         let mut from = self.generation.open(entry, &self.key)?;
         let mut hasher = sha2::Sha256::new();
         let mut text = Vec::new();
@@ -248,28 +234,34 @@ impl Target<'_> {
     }
 }
 
-/// Removes what the domain owns and the generation lacks, deepest first.
-fn remove_extras(root: &Folder, domain: &Domain, index: &Index) -> Result<(), Failure> {
-    for (path, kind) in live::paths(root, domain)?.into_iter().rev() {
-        if index.get(&domain.name, &path).is_some() {
-            continue;
-        }
-        match kind {
-            Kind::Folder if root.list(&path)?.is_empty() => root.remove_folder(&path)?,
-            Kind::Folder => {} // It holds something that the domain does not own.
-            _ => root.remove_file(&path)?,
+/// Removes what the generation's domains own and it lacks, deepest first.
+fn remove_extras(
+    root: &Folder,
+    domains: &Domains,
+    generation: &Generation,
+    index: &Index,
+) -> Result<(), Failure> {
+    let held = |domain: &&Domain| generation.record.domains.contains(&domain.name);
+    for domain in domains.stored().filter(held) {
+        for (path, kind) in live::paths(root, domain)?.into_iter().rev() {
+            if index.get(&domain.name, &path).is_some() {
+                continue;
+            }
+            match kind {
+                Kind::Folder if root.list(&path)?.is_empty() => root.remove_folder(&path)?,
+                Kind::Folder => {} // It holds something that the domain does not own.
+                _ => root.remove_file(&path)?,
+            }
         }
     }
     Ok(())
 }
 
 /// Makes everything durable, each file system once.
-fn sync(root: &Folder, index: &Index) -> Result<(), Failure> {
+fn sync(root: &Folder, domains: &Domains, index: &Index) -> Result<(), Failure> {
     let mut systems = BTreeMap::new();
-    for folder in parents(index).collect::<BTreeSet<_>>() {
-        let Some(folder) = found(root.folder(&folder))? else {
-            continue;
-        };
+    for folder in folders(root, domains, index)? {
+        let Some(folder) = found(root.folder(&folder))? else { continue };
         systems.entry(folder.device()?).or_insert(folder);
     }
     systems.values().try_for_each(|folder| Ok(folder.sync_all()?))

@@ -4,7 +4,10 @@
 //! path that no domain owns. Doing it again does the same thing again, so a power cut is repaired by
 //! the next boot.
 
+mod accept;
 mod apply;
+
+pub use accept::{MAX_WHOLE, accept};
 
 use reinstate_api::{Code, Failure};
 
@@ -14,6 +17,8 @@ use crate::job::{Job, MAX_BOOTS, Stage, Switch};
 use crate::secrets;
 use crate::state::{State, StateFile};
 use crate::store::{Names, Store};
+
+use apply::Unapplied;
 
 /// Present, below the root, while neither configuration could be made whole: what network and SSH
 /// look at before they start.
@@ -49,7 +54,6 @@ impl Activation<'_> {
                     self.unseal(state.active)?;
                     return Ok(Done::Nothing);
                 }
-                Some(Stage::Broken { failures }) => return Err(self.broken(failures)),
                 Some(Stage::Activated(switch)) if switch.back.is_empty() && switch.boots >= MAX_BOOTS => {
                     let why = format!(
                         "the agent has not decided on generation {} in {MAX_BOOTS} boots",
@@ -67,23 +71,48 @@ impl Activation<'_> {
                     self.go_back(Failure::new(Code::ActivationFailed, why))?;
                 }
                 Some(Stage::Pending(switch)) => {
-                    let Switch { target, .. } = *switch;
+                    let Switch { target, from, .. } = *switch;
+                    let forward = switch.back.is_empty();
                     self.next(Job::activating)?;
                     match self.apply(target) {
                         Ok(()) => {
                             self.next(Job::activated)?;
                             return Ok(Done::Activated(target));
                         }
-                        Err(failure) => self.go_back(failure)?,
+                        // What was live still is: the way back has nothing to copy.
+                        Err(Unapplied::Untouched(failure)) if forward => {
+                            self.go_back(failure)?;
+                            self.tidy(from)?;
+                            self.next(Job::activated)?;
+                            self.unseal(from)?;
+                            return Ok(Done::Activated(from));
+                        }
+                        Err(failed) => self.go_back(failed.failure())?,
                     }
+                }
+                // Each boot tries once more what the last one could not.
+                Some(Stage::Broken(switch)) => {
+                    let target = switch.target;
+                    if let Err(failed) = self.apply(target) {
+                        tracing::error!("generation {target}: {}", failed.failure());
+                        return Err(self.broken(&switch.back));
+                    }
+                    self.root.remove_if_there(BROKEN)?;
+                    self.next(Job::activated)?;
+                    return Ok(Done::Activated(target));
                 }
             }
         }
     }
 
-    fn apply(&self, number: u64) -> Result<(), Failure> {
-        let generation = self.store.generation(number)?;
+    fn apply(&self, number: u64) -> Result<(), Unapplied> {
+        let generation = self.store.generation(number).map_err(Unapplied::Untouched)?;
         apply::apply(self.root, self.domains, &generation)
+    }
+
+    /// Takes away what a broken-off activation has put beside the live configuration.
+    fn tidy(&self, number: u64) -> Result<(), Failure> {
+        apply::tidy(self.root, self.domains, &self.store.generation(number)?)
     }
 
     /// At a boot without a change: the memory that held the keys is empty again.
@@ -96,7 +125,7 @@ impl Activation<'_> {
         for entries in index.domains.values_mut() {
             let mut linked = Ok(());
             entries.retain(|_, entry| match secrets::is_linked(self.root, entry) {
-                Ok(is) => is,
+                Ok(is) => is || entry.is_folder(),
                 Err(failure) => {
                     linked = Err(failure);
                     false
@@ -104,7 +133,7 @@ impl Activation<'_> {
             });
             linked?;
         }
-        secrets::unseal(self.root, &generation, &index, &Names::read(self.root)?)
+        secrets::unseal(self.root, self.domains, &generation, &index, &Names::read(self.root)?)
     }
 
     fn next(&self, transition: impl FnOnce(Job) -> Result<Job, Failure>) -> Result<(), Failure> {

@@ -23,8 +23,23 @@ const KNOWN_HOSTS: &str = "known_hosts";
 const TRUSTED_HOSTS: &str = "etc/ssh/ssh_known_hosts";
 
 impl Engine {
-    /// A snapshot of the live configuration, exported into the backup folder.
+    /// A snapshot of the live configuration, exported into the backup folder. It goes on when
+    /// whoever asked for it has gone.
+    ///
+    /// # Errors
+    /// `busy` while a job or another backup is running.
     pub async fn create_backup(&self) -> Result<Created, Failure> {
+        let reserved = self.reserve()?;
+        let engine = self.clone();
+        let made = tokio::spawn(async move {
+            let made = engine.back_up().await;
+            drop(reserved);
+            made
+        });
+        made.await.map_err(|_| Failure::new(Code::Internal, "the backup ended early"))?
+    }
+
+    async fn back_up(&self) -> Result<Created, Failure> {
         let parts = self.parts();
         let facts = parts.platform.facts().await?;
         let number = self.record(|state| match &state.job {
@@ -33,9 +48,12 @@ impl Engine {
         })?;
         parts.platform.snapshot(number, "snapshot for a backup".into()).await?;
         let engine = self.clone();
-        let exported = tokio::task::spawn_blocking(move || engine.export(number, &facts)).await;
-        parts.store.remove(number)?;
-        exported.map_err(|_| Failure::new(Code::Internal, "the exporting thread ended early"))?
+        let exported = tokio::task::spawn_blocking(move || {
+            let exported = engine.export(number, &facts);
+            engine.parts().store.remove(number)?;
+            exported
+        });
+        exported.await.map_err(|_| Failure::new(Code::Internal, "the exporting thread ended early"))?
     }
 
     fn export(&self, number: u64, facts: &Facts) -> Result<Created, Failure> {

@@ -11,6 +11,7 @@ use super::context::Context;
 use super::{Engine, Running, flow, view};
 use crate::job::{Job, Stage, Switch};
 use crate::lock::{self, Held};
+use crate::state::State;
 
 /// Between two looks at the appliance's health.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -24,24 +25,21 @@ impl Engine {
         let store = parts.store.clone();
         let alone = tokio::task::spawn_blocking(move || store.alone().map(drop));
         alone.await.map_err(|_| Failure::new(Code::Internal, "the waiting thread ended early"))??;
-        let state = parts.state.read()?;
-        parts.store.discard_drafts()?;
-        if !parts.store.numbers()?.contains(&0) && state.job.is_none() {
-            parts.platform.snapshot(0, "factory".into()).await?;
-        }
+        let state = self.state()?;
+        let fresh = state.active == 0 && state.next == 1 && state.job.is_none();
         match state.job {
-            None => self.release(None)?,
+            None => self.release(None),
             Some(job) => match &job.stage {
                 Stage::Preparing { phase } => {
                     let failure =
                         Failure::new(Code::Interrupted, format!("the agent ended in phase {phase}"))
                             .hint("nothing was changed; start again");
-                    self.release(Some(job.id))?;
                     self.record(|state| {
                         let entry = state.running()?.fail(vec![failure], Timestamp::now(), state.active)?;
                         state.end(entry);
                         Ok(())
                     })?;
+                    self.release(Some(job.id));
                 }
                 Stage::Pending(_) => {
                     let context = self.adopt(job);
@@ -51,14 +49,43 @@ impl Engine {
                     let context = self.adopt(job);
                     tokio::spawn(async move { decide(&context).await });
                 }
-                Stage::Broken { .. } => {
+                Stage::Broken(_) => {
                     self.adopt(job);
                 }
             },
         }
-        self.prune()?;
+        // What is left over is in nobody's way; that it could not be removed is no reason to stop.
+        self.log("drafts cannot be thrown away", parts.store.discard_drafts());
+        self.log("old generations cannot be removed", self.prune());
+        if fresh && !parts.store.numbers()?.contains(&0) {
+            let factory = parts.platform.snapshot(0, "factory".into()).await;
+            self.log("the factory's configuration cannot be kept", factory);
+        }
         self.refresh();
         Ok(())
+    }
+
+    /// The record, which must not be missing where there are generations that it told of.
+    pub(super) fn state(&self) -> Result<State, Failure> {
+        let parts = self.parts();
+        let state = parts.state.read()?;
+        let last = parts.store.numbers()?.last().copied().unwrap_or_default();
+        if state.revision == 0 && last > 0 {
+            return Err(Failure::new(
+                Code::StateUnreadable,
+                format!("/var/lib/reinstate/state.toml is missing, and generations up to {last} are there"),
+            )
+            .hint("nothing was touched; put the file back from a copy"));
+        }
+        Ok(state)
+    }
+
+    /// Says what went wrong where the work goes on all the same.
+    pub(super) fn log(&self, what: &str, result: Result<(), Failure>) {
+        if let Err(failure) = result {
+            tracing::error!(code = %failure.code, "{what}: {failure}");
+            self.trouble(format!("{what}: {failure}"));
+        }
     }
 
     /// The job that the record holds runs again.
@@ -70,18 +97,21 @@ impl Engine {
     }
 
     /// A lock goes with its restore: with the one that is ending, or with one that is in the history.
-    fn release(&self, ending: Option<Uuid>) -> Result<(), Failure> {
-        let folder = self.parts().store.folder();
-        let Some(lock) = lock::read(folder)? else { return Ok(()) };
-        let over = self.parts().state.read()?.history.iter().any(|entry| entry.id == lock.id);
-        if over || ending == Some(lock.id) {
-            Held::resume(folder, lock.id)?.release()?;
-        }
-        Ok(())
+    pub(super) fn release(&self, ending: Option<Uuid>) {
+        let release = || {
+            let folder = self.parts().store.folder();
+            let Some(lock) = lock::read(folder)? else { return Ok(()) };
+            let over = self.parts().state.read()?.history.iter().any(|entry| entry.id == lock.id);
+            match over || ending == Some(lock.id) {
+                true => Held::resume(folder, lock.id)?.release(),
+                false => Ok(()),
+            }
+        };
+        self.log("the restore lock cannot be released", release());
     }
 
     /// Only what the record needs stays in the store.
-    fn prune(&self) -> Result<(), Failure> {
+    pub(super) fn prune(&self) -> Result<(), Failure> {
         let parts = self.parts();
         let needed = parts.state.read()?.needed();
         let numbers = parts.store.numbers()?;
@@ -105,10 +135,9 @@ pub(super) async fn decide(context: &Context) {
             }
         };
         context.show(|view| view.phase = Phase::Finishing);
-        if let Ok(held) = Held::resume(engine.parts().store.folder(), context.job.id) {
-            held.set_phase(Phase::Finishing)?;
-        }
-        let failures = health(context, &switch).await?;
+        let held = Held::resume(engine.parts().store.folder(), context.job.id);
+        engine.log("the restore lock", held.and_then(|held| held.set_phase(Phase::Finishing)));
+        let failures = health(context, &switch).await;
         if !failures.is_empty() && switch.back.is_empty() {
             failures.iter().for_each(|failure| context.note(failure.message.clone()));
             context.record(|job| job.go_back(failures))?;
@@ -118,10 +147,10 @@ pub(super) async fn decide(context: &Context) {
         for failure in failures {
             tracing::warn!(code = %failure.code, "after going back: {failure}");
         }
-        engine.release(Some(context.job.id))?;
+        engine.release(Some(context.job.id));
         let ended = engine.record(|state| state.finish(Timestamp::now()));
-        engine.prune()?;
         flow::conclude(context, ended);
+        engine.log("old generations cannot be removed", engine.prune());
         Ok::<_, Failure>(())
     };
     if let Err(failure) = decided.await {
@@ -131,43 +160,40 @@ pub(super) async fn decide(context: &Context) {
 }
 
 /// Looks until the appliance is healthy or the profile's time is over; answers with what is not.
-async fn health(context: &Context, switch: &Switch) -> Result<Vec<Failure>, Failure> {
-    let parts = context.engine.parts();
-    let health = &parts.profile.health;
-    let expected = parts.store.generation(switch.target)?.record.device.management;
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(health.deadline);
+async fn health(context: &Context, switch: &Switch) -> Vec<Failure> {
+    let seconds = context.engine.parts().profile.health.deadline;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds);
     loop {
-        let mut failures = Vec::new();
-        let inactive = parts.platform.inactive_units(&health.units).await?;
-        if !inactive.is_empty() {
-            failures.push(
-                Failure::new(
-                    Code::Unhealthy,
-                    format!(
-                        "critical units: {} expected active, not active are {}",
-                        health.units.join(", "),
-                        inactive.join(", ")
-                    ),
-                )
-                .hint("the old configuration comes back"),
-            );
-        }
-        let addresses = parts.platform.management_addresses().await?;
-        if let Some(missing) = expected.iter().find(|address| !addresses.contains(address)) {
-            failures.push(
-                Failure::new(
-                    Code::Unhealthy,
-                    format!(
-                        "management address: {missing} expected, configured are {}",
-                        addresses.join(", ")
-                    ),
-                )
-                .hint("the old configuration comes back"),
-            );
-        }
+        let failures = look(context, switch).await.unwrap_or_else(|failure| {
+            let why = format!("the appliance's health cannot be told: {failure}");
+            vec![Failure::new(Code::Unhealthy, why).hint(&failure.hint)]
+        });
         if failures.is_empty() || tokio::time::Instant::now() + PAUSE > deadline {
-            return Ok(failures);
+            return failures;
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+async fn look(context: &Context, switch: &Switch) -> Result<Vec<Failure>, Failure> {
+    let parts = context.engine.parts();
+    let units = &parts.profile.health.units;
+    let unhealthy = |why: String| Failure::new(Code::Unhealthy, why).hint("the old configuration comes back");
+    let mut failures = Vec::new();
+    let inactive = parts.platform.inactive_units(units).await?;
+    if !inactive.is_empty() {
+        failures.push(unhealthy(format!(
+            "critical units: {} expected active, not active are {}",
+            units.join(", "),
+            inactive.join(", ")
+        )));
+    }
+    let expected = parts.store.generation(switch.target)?.record.device.management;
+    let addresses = parts.platform.management_addresses().await?;
+    if let Some(missing) = expected.iter().find(|address| !addresses.contains(address)) {
+        let configured = addresses.join(", ");
+        failures
+            .push(unhealthy(format!("management address: {missing} expected, configured are {configured}")));
+    }
+    Ok(failures)
 }

@@ -4,19 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reinstate_api::{Code, Failure, HistoryEntry, Lock, Phase, Source};
+use reinstate_api::{BackupDetails, Code, DeviceIdentity, Failure, HistoryEntry, Lock, Phase, Source};
 use tokio::sync::{Notify, watch};
 
 use super::context::Context;
 use super::receive::{Receiving, receive};
-use super::{Work, finish};
+use super::{Parts, Work, finish};
+use crate::activate::accept;
+use crate::archive::Manifest;
 use crate::diff;
-use crate::facts::Facts;
+use crate::facts::{Claims, Facts};
+use crate::files::Folder;
 use crate::job::{MAX_REBOOTS, Stage};
 use crate::lock::{self, Held};
 use crate::resolve::resolve;
 use crate::stage::Staged;
-use crate::store::{About, Generation};
+use crate::store::{About, Draft, Generation};
 use crate::tree::Index;
 
 /// Between the announcement of the reboot and the reboot: whoever watches hears of it.
@@ -24,7 +27,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What a job has made before its commit: thrown away when it fails.
 #[derive(Default)]
-struct Made {
+pub(super) struct Made {
     held: Option<Held>,
     generations: Vec<u64>,
 }
@@ -48,25 +51,16 @@ pub(super) async fn run(context: Context, work: Work) {
     match prepared {
         Ok(Next::Reboot) => reboot(&context).await,
         Ok(Next::ActivateNow) => activate_now(&context).await,
-        Ok(Next::Checked) => end(&context, made, None),
-        Err(failures) => end(&context, made, Some(failures)),
+        Ok(Next::Checked) => end(&context, made, None).await,
+        Err(failures) => end(&context, made, Some(failures)).await,
     }
 }
 
-/// The end of a job that has changed nothing: what it made goes, then it is on record.
-fn end(context: &Context, made: Made, failures: Option<Vec<Failure>>) {
-    let parts = context.engine.parts();
-    let cleaned = (|| {
-        parts.store.discard_drafts()?;
-        made.generations.iter().try_for_each(|number| parts.store.remove(*number))?;
-        made.held.map_or(Ok(()), Held::release)
-    })();
+/// The end of a job that has changed nothing. The record goes first: after an unclear error it may
+/// hold a commit, and then nothing of the job may be thrown away.
+async fn end(context: &Context, made: Made, failures: Option<Vec<Failure>>) {
     let ended = context.engine.record(|state| {
         let (job, now, active) = (state.running()?, Timestamp::now(), state.active);
-        let failures = match (failures, cleaned) {
-            (failures, Ok(())) => failures,
-            (failures, Err(failure)) => Some([failures.unwrap_or_default(), vec![failure]].concat()),
-        };
         let entry = match failures {
             Some(failures) => job.fail(failures, now, active)?,
             None => job.checked(now, active)?,
@@ -74,7 +68,31 @@ fn end(context: &Context, made: Made, failures: Option<Vec<Failure>>) {
         state.end(entry.clone());
         Ok(entry)
     });
+    let state = context.engine.parts().state.read();
+    match state.map(|state| state.job.map(|job| job.stage)) {
+        Ok(None) => {}
+        Ok(Some(Stage::Pending(_))) => return reboot(context).await,
+        _ => return conclude(context, ended),
+    }
+    let engine = context.engine.clone();
+    let cleaned = tokio::task::spawn_blocking(move || {
+        let store = &engine.parts().store;
+        engine.log("drafts cannot be thrown away", store.discard_drafts());
+        for number in made.generations {
+            engine.log("a generation cannot be removed", store.remove(number));
+        }
+    });
+    if cleaned.await.is_err() {
+        tracing::error!("the cleaning thread ended early");
+    }
+    context.engine.release(Some(context.job.id));
     conclude(context, ended);
+}
+
+/// A fault of the agent itself in the middle of a job.
+pub(super) async fn give_up(context: &Context) {
+    let failure = Failure::new(Code::Internal, "the agent made a mistake; its log tells more");
+    end(context, Made::default(), Some(vec![failure])).await;
 }
 
 /// Shows the end of a job; one that cannot be put on record is said to be running still.
@@ -99,8 +117,8 @@ async fn restore(
     free_of_locks(context).map_err(one)?;
     let (facts, live) = tokio::join!(parts.platform.facts(), parts.platform.scan());
     let (facts, live) = (facts.map_err(one)?, live.map_err(one)?);
-    let staged = receive_and_ask(context, source, check, &facts, &live).await?;
-    prepare(context, source, check, &facts, &live, staged, made).await
+    let staged = receive_and_ask(context, source, check, &facts, &live, made).await?;
+    prepare(context, source, check, &live, staged, made).await
 }
 
 /// Receives while the question is open: whichever fails first ends both.
@@ -110,6 +128,7 @@ async fn receive_and_ask(
     check: bool,
     facts: &Facts,
     live: &Index,
+    made: &mut Made,
 ) -> Result<Staged, Vec<Failure>> {
     let draft = context.engine.parts().store.draft("restore").map_err(|f| vec![f])?;
     let listed = Arc::new(Notify::new());
@@ -123,7 +142,8 @@ async fn receive_and_ask(
         }
         listed.notified().await;
         context.advance(Phase::AwaitingAnswer)?;
-        context.confirm().await
+        context.confirm().await?;
+        take_lock(context, facts, made)
     };
     tokio::pin!(receiving, asking);
     let (mut staged, mut agreed) = (None, false);
@@ -163,16 +183,12 @@ async fn prepare(
     context: &Context,
     source: &Source,
     check: bool,
-    facts: &Facts,
     live: &Index,
     staged: Staged,
     made: &mut Made,
 ) -> Result<Next, Vec<Failure>> {
     let one = |failure: Failure| vec![failure];
     let parts = context.engine.parts();
-    if !check {
-        take_lock(context, facts, made).map_err(one)?;
-    }
     let snapshot = snapshot(context, made).await.map_err(one)?;
     let Staged { mut draft, manifest, present } = staged;
     let engine = context.engine.clone();
@@ -193,19 +209,15 @@ async fn prepare(
         Source::Location(location) => location.path.clone(),
     };
     let archive = manifest.details(file.rsplit('/').next().unwrap_or_default());
-    let about = About {
-        number,
-        created: Timestamp::now(),
-        origin: format!("backup {file}"),
-        device: manifest.device,
-        domains: &parts.domains,
-        archive: Some(archive),
-    };
-    draft.finish(about).map_err(one)?;
+    let target =
+        keep(context, draft, number, format!("backup {file}"), manifest.device.clone(), Some(archive));
+    let target = target.await.map_err(one)?;
+    identity(&manifest, &target.tree().map_err(one)?, parts).map_err(one)?;
     let refused = parts.platform.validate(number).await.map_err(one)?;
     if !refused.is_empty() {
         return Err(refused);
     }
+    acceptable(context, &target, &snapshot).await.map_err(one)?;
     if check {
         return Ok(Next::Checked);
     }
@@ -236,6 +248,7 @@ async fn go_to(context: &Context, number: u64, made: &mut Made) -> Result<Next, 
     take_lock(context, &facts, made)?;
     let snapshot = snapshot(context, made).await?;
     context.advance(Phase::Validating)?;
+    acceptable(context, &target, &snapshot).await?;
     // What was live once is validated no more: the way back must not depend on a checker.
     commit(context, made, number, snapshot.number(), Vec::new())?;
     Ok(Next::Reboot)
@@ -274,22 +287,22 @@ async fn delete_manager(context: &Context, made: &mut Made) -> Result<Next, Fail
     let snapshot = snapshot(context, made).await?;
     context.advance(Phase::Validating)?;
     let number = take_number(context, made)?;
-    let (index, key) = (snapshot.index()?, snapshot.key()?);
-    let mut draft = parts.store.draft("configure")?;
-    for (domain, entry) in index.iter().filter(|(domain, _)| *domain != manager.domain) {
-        draft.adopt(domain, &snapshot, &key, entry)?;
-    }
-    draft.finish(About {
-        number,
-        created: Timestamp::now(),
-        origin: "configure manager delete".into(),
-        device: facts.device.clone(),
-        domains: &parts.domains,
-        archive: None,
-    })?;
+    let (engine, from, domain) = (context.engine.clone(), snapshot.clone(), manager.domain.clone());
+    let edited = tokio::task::spawn_blocking(move || {
+        let (index, key) = (from.index()?, from.key()?);
+        let mut draft = engine.parts().store.draft("configure")?;
+        for (name, entry) in index.iter().filter(|(name, _)| *name != domain) {
+            draft.adopt(name, &from, &key, entry)?;
+        }
+        Ok::<_, Failure>(draft)
+    });
+    let draft = edited.await.map_err(|_| ended_early())??;
+    let origin = "configure manager delete".to_owned();
+    let target = keep(context, draft, number, origin, facts.device.clone(), None).await?;
     if let Some(refused) = parts.platform.validate(number).await?.into_iter().next() {
         return Err(refused);
     }
+    acceptable(context, &target, &snapshot).await?;
     commit(context, made, number, snapshot.number(), Vec::new())?;
     Ok(Next::ActivateNow)
 }
@@ -330,6 +343,47 @@ fn take_number(context: &Context, made: &mut Made) -> Result<u64, Failure> {
     let number = context.engine.record(|state| Ok(state.take_number()))?;
     made.generations.push(number);
     Ok(number)
+}
+
+/// A draft becomes a generation, away from the thread that answers requests.
+async fn keep(
+    context: &Context,
+    draft: Draft,
+    number: u64,
+    origin: String,
+    device: DeviceIdentity,
+    archive: Option<BackupDetails>,
+) -> Result<Generation, Failure> {
+    let engine = context.engine.clone();
+    let kept = tokio::task::spawn_blocking(move || {
+        let domains = &engine.parts().domains;
+        draft.finish(About { number, created: Timestamp::now(), origin, device, domains, archive })
+    });
+    kept.await.map_err(|_| ended_early())?
+}
+
+/// What activation would refuse is refused here, where it costs nothing; the way back included.
+async fn acceptable(context: &Context, target: &Generation, from: &Generation) -> Result<(), Failure> {
+    let (engine, generations) = (context.engine.clone(), [target.clone(), from.clone()]);
+    let accepted = tokio::task::spawn_blocking(move || {
+        let parts = engine.parts();
+        generations.iter().try_for_each(|generation| accept(&parts.root, &parts.domains, generation))
+    });
+    accepted.await.map_err(|_| ended_early())?
+}
+
+/// The manifest's identity was checked; the configuration that comes with it must be of the same.
+fn identity(manifest: &Manifest, tree: &Folder, parts: &Parts) -> Result<(), Failure> {
+    let claimed = Claims::of(&manifest.device, manifest.manager.as_ref());
+    let found = Claims::read(tree, &parts.profile, &parts.domains)?;
+    match found.differing(&claimed) {
+        None => Ok(()),
+        Some((what, found, claimed)) => Err(Failure::new(
+            Code::ArchiveInvalid,
+            format!("{what}: the backup's manifest says {claimed}, its configuration says {found}"),
+        )
+        .hint("the backup contradicts itself; take another one")),
+    }
 }
 
 /// The point of no return: one fsynced rename.
@@ -379,5 +433,5 @@ async fn activate_now(context: &Context) {
 }
 
 fn ended_early() -> Failure {
-    Failure::new(Code::Internal, "the resolving thread ended early")
+    Failure::new(Code::Internal, "a thread of the job ended early")
 }

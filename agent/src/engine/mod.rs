@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use reinstate_api::{
-    Answer, AnswerRequest, BACKUP_FOLDER, Code, Failure, JobKind, JobView, Outcome, Phase, RestoreRequest,
-    Source, Status,
+    Answer, AnswerRequest, BACKUP_FOLDER, Code, Failure, JobKind, JobView, Outcome, Phase, QuestionKind,
+    RestoreRequest, Source, Status,
 };
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
@@ -48,6 +48,8 @@ struct Inner {
     parts: Parts,
     view: watch::Sender<Status>,
     running: Mutex<Option<Running>>,
+    /// What went wrong and did not stop anything.
+    troubles: Mutex<Vec<String>>,
 }
 
 /// The job that runs, as far as others may reach into it.
@@ -77,7 +79,12 @@ impl Engine {
     pub fn start(parts: Parts) -> Self {
         let status =
             Status { job: None, last: None, active: 0, previous: None, lock: None, warnings: Vec::new() };
-        let inner = Inner { parts, view: watch::channel(status).0, running: Mutex::new(None) };
+        let inner = Inner {
+            parts,
+            view: watch::channel(status).0,
+            running: Mutex::new(None),
+            troubles: Mutex::default(),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -139,6 +146,19 @@ impl Engine {
         let question = running.as_mut().and_then(|running| running.question.take());
         match question {
             Some((number, sender)) if number == request.question => {
+                let fits = matches!(request.answer, Answer::Secret(_)) == self.wants_secret();
+                if !fits {
+                    if let Some(running) = running.as_mut() {
+                        running.question = Some((number, sender));
+                    }
+                    return Err(Failure::new(
+                        Code::BadRequest,
+                        format!(
+                            "question {number} takes {}",
+                            if self.wants_secret() { "a secret" } else { "yes or no" }
+                        ),
+                    ));
+                }
                 // A question that was withdrawn in this instant takes no answer.
                 sender.send(request.answer).map_err(|_| no_question(request.question))
             }
@@ -153,9 +173,10 @@ impl Engine {
 
     /// Ends the job that runs, as long as nothing was changed.
     pub fn abort(&self) -> Result<(), Failure> {
-        let phase = self.inner.view.borrow().job.as_ref().map(|job| job.phase);
+        let phase =
+            self.inner.view.borrow().job.as_ref().filter(|job| job.outcome.is_none()).map(|job| job.phase);
         match (&*self.running(), phase) {
-            (None, _) => Err(Failure::new(Code::NotFound, "no job is running")),
+            (Some(_), None) | (None, _) => Err(Failure::new(Code::NotFound, "no job is running")),
             (Some(_), Some(phase)) if phase >= Phase::Committed => Err(Failure::new(
                 Code::Busy,
                 format!("the job is in phase {phase}, past the point of no return"),
@@ -176,6 +197,7 @@ impl Engine {
         }
         let job = Job::new(Uuid::new_v4(), kind, source, by, Timestamp::now());
         let id = job.id;
+        self.state()?;
         self.inner.parts.state.update(|state| match &state.job {
             Some(other) => Err(busy_with(&other.kind.to_string(), other.id, other.phase())),
             None => {
@@ -188,15 +210,42 @@ impl Engine {
         drop(running);
         self.inner.view.send_modify(|status| status.job = Some(view(&job)));
         tracing::info!(id = %job.id, kind = %job.kind, by = %job.by, source = %job.source, "job started");
-        tokio::spawn(flow::run(Context::new(self.clone(), job, aborted), work));
+        let context = Context::new(self.clone(), job, aborted);
+        let work = tokio::spawn(flow::run(context.clone(), work));
+        tokio::spawn(async move {
+            if work.await.is_err() {
+                flow::give_up(&context).await;
+            }
+        });
         Ok(id)
     }
 
     fn busy(&self) -> Failure {
-        match &self.inner.view.borrow().job {
+        match self.inner.view.borrow().job.as_ref().filter(|job| job.outcome.is_none()) {
             Some(job) => busy_with(&job.kind.to_string(), job.id, job.phase),
-            None => Failure::new(Code::Busy, "another job is running"),
+            None => Failure::new(Code::Busy, "a backup is being made").hint("try again when it is done"),
         }
+    }
+
+    /// Keeps jobs away for as long as the value lives.
+    fn reserve(&self) -> Result<Reserved, Failure> {
+        let mut running = self.running();
+        if running.is_some() {
+            return Err(self.busy());
+        }
+        *running = Some(Running { abort: watch::channel(false).0, question: None, questions: 0 });
+        Ok(Reserved(self.clone()))
+    }
+
+    fn wants_secret(&self) -> bool {
+        let view = self.inner.view.borrow();
+        let question = view.job.as_ref().and_then(|job| job.question.as_ref());
+        matches!(question.map(|question| &question.kind), Some(QuestionKind::Prompt { .. }))
+    }
+
+    /// Shown among the warnings until the agent's next start.
+    fn trouble(&self, what: String) {
+        self.inner.troubles.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(what);
     }
 
     fn running(&self) -> MutexGuard<'_, Option<Running>> {
@@ -218,22 +267,23 @@ impl Engine {
     /// Brings what is on the disk into the status.
     fn refresh(&self) {
         let parts = &self.inner.parts;
-        let (state, lock) = (parts.state.read(), lock::read(parts.store.folder()));
+        let (state, lock) = (self.state(), lock::read(parts.store.folder()));
+        let troubles = self.inner.troubles.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         self.inner.view.send_if_modified(|status| {
             let before = status.clone();
-            status.warnings.clear();
+            status.warnings = troubles;
             match state {
                 Ok(state) => {
                     status.active = state.active;
                     status.previous = state.previous;
                     status.last = state.history.first().cloned();
-                    if let Some(Stage::Broken { failures }) = state.job.as_ref().map(|job| &job.stage) {
+                    if let Some(Stage::Broken(switch)) = state.job.as_ref().map(|job| &job.stage) {
                         status.warnings.push(
                             "neither configuration could be made whole; network and SSH stay down".into(),
                         );
-                        status.warnings.extend(failures.iter().map(|failure| failure.message.clone()));
+                        status.warnings.extend(switch.back.iter().map(|failure| failure.message.clone()));
                         if let Some(view) = &mut status.job {
-                            view.outcome = Some(Outcome::Broken { failures: failures.clone() });
+                            view.outcome = Some(Outcome::Broken { failures: switch.back.clone() });
                         }
                     }
                 }
@@ -245,6 +295,15 @@ impl Engine {
             }
             *status != before
         });
+    }
+}
+
+/// Keeps jobs away.
+struct Reserved(Engine);
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        *self.0.running() = None;
     }
 }
 

@@ -13,7 +13,7 @@ use reinstate_api::{Code, Failure, Location, Progress, Source};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::context::Context;
-use crate::check::Here;
+use crate::check::{Here, Space};
 use crate::download::{Part, keeps_part, settle};
 use crate::facts::Facts;
 use crate::fetch::{self, Finished, Options, RemoteFile};
@@ -36,7 +36,7 @@ pub struct Receiving {
 /// A backup is named by its file alone.
 pub fn check_name(file: &str) -> Result<(), Failure> {
     let fits = !file.is_empty()
-        && file.len() <= 240
+        && file.len() <= 200
         && !file.starts_with(['.', '-'])
         && !file.ends_with(".part")
         && !file.contains(['/', '\\'])
@@ -72,6 +72,20 @@ pub async fn receive(
                 _ = stop.wait_for(|stop| *stop) => return Err(one(stopped())),
             };
             let backups = context.engine.backups().map_err(one)?;
+            if let Some(there) = found(backups.stat(&file)).map_err(|e| one(e.into()))?
+                && there.size != remote.size
+            {
+                return Err(one(Failure::new(
+                    Code::BackupExists,
+                    format!(
+                        "{file} is in /var/sf/backup already, with {} bytes; the server's has {}",
+                        there.size, remote.size
+                    ),
+                )
+                .hint(format!(
+                    "restore the one that is there with `backup {file}`, or rename one of them"
+                ))));
+            }
             let part = Part::open(&backups, &file, location, &remote).map_err(one)?;
             let from = part.have();
             if from > 0 {
@@ -129,15 +143,18 @@ async fn run(
     let Receiving { facts, live, draft, listed, mut stop } = receiving;
     let watcher = context.clone();
     let halt = meter.halt.clone();
+    let to_come = if fetch.is_some() { meter.total - meter.resumed } else { 0 };
     let staging = tokio::task::spawn_blocking(move || {
         let parts = watcher.engine.parts();
-        let free = parts.store.folder().free().map_err(|error| vec![error.into()])?;
+        let backups = watcher.engine.backups().map_err(|failure| vec![failure])?;
+        let space = Space::look(parts.store.folder(), &parts.root, &backups, to_come)
+            .map_err(|failure| vec![failure])?;
         let here = Here {
             facts: &facts,
             profile: &parts.profile,
             domains: &parts.domains,
             live: live.totals(),
-            free,
+            space,
         };
         let mut told = |milestone: Milestone| match milestone {
             Milestone::Details(details) => watcher.show(|view| view.details = Some(*details)),
@@ -155,19 +172,24 @@ async fn run(
             None => Ok(Finished::Whole),
         }
     };
+    let mut stopping = stop.clone();
     let fetching = async {
         tokio::select! {
             fetched = fetching => fetched,
-            _ = stop.wait_for(|stop| *stop) => {
-                halt.store(true, Ordering::Relaxed);
-                Err(stopped())
-            }
+            _ = stop.wait_for(|stop| *stop) => Err(stopped()),
         }
+    };
+    let halting = async {
+        if stopping.wait_for(|stop| *stop).await.is_ok() {
+            halt.store(true, Ordering::Relaxed);
+        }
+        std::future::pending::<Infallible>().await
     };
     let shown = meter.show(context);
     let (fetched, staged) = tokio::select! {
         both = async { tokio::join!(fetching, staging) } => both,
         never = shown => match never {},
+        never = halting => match never {},
     };
     let staged =
         staged.unwrap_or_else(|_| Err(vec![Failure::new(Code::Internal, "the staging thread ended early")]));

@@ -1,8 +1,6 @@
 //! A sandbox: a folder as root, a restart as reboot.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -10,7 +8,7 @@ use reinstate_api::Failure;
 
 use super::{Platform, Program};
 use crate::facts::Facts;
-use crate::files::{Direct, Folder, Steps};
+use crate::files::Folder;
 use crate::tree::{Entry, Index};
 
 /// The file by which a sandbox's agent asks whoever started it for a restart.
@@ -23,24 +21,16 @@ pub const REBOOT: &str = "run/reinstate/reboot";
 /// management interface has the addresses that the live configuration gives it; both can fail.
 pub struct Sandbox {
     program: Program,
-    steps: Arc<dyn Steps>,
+    root: Folder,
 }
 
 impl Sandbox {
-    pub fn new(program: Program) -> Self {
-        Self { program, steps: Arc::new(Direct) }
-    }
-
-    fn root_path(&self) -> &PathBuf {
-        &self.program.root
+    pub fn new(program: Program, root: Folder) -> Self {
+        Self { program, root }
     }
 }
 
 impl Platform for Sandbox {
-    fn root(&self) -> &Path {
-        self.root_path()
-    }
-
     fn facts(&self) -> BoxFuture<'_, Result<Facts, Failure>> {
         self.program.run("facts", &[]).boxed()
     }
@@ -69,9 +59,8 @@ impl Platform for Sandbox {
 
     fn reboot(&self) -> BoxFuture<'_, Result<(), Failure>> {
         async {
-            let root = Folder::open(self.root_path(), self.steps.clone())?;
-            root.make_folders("run/reinstate", 0o755)?;
-            Ok(root.replace(REBOOT, b"", 0o644)?)
+            self.root.make_folders("run/reinstate", 0o755)?;
+            Ok(self.root.replace(REBOOT, b"", 0o644)?)
         }
         .boxed()
     }

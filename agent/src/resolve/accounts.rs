@@ -25,30 +25,37 @@ pub(super) fn merge(
     let find = |index: &Index, name: &str| -> Option<Entry> {
         index.domain(&domain.name).find(|entry| entry.path.file_name() == name && entry.is_file()).cloned()
     };
+    // A file that one side lacks is an empty one; a file that neither has is none.
     let read = |name: &str| -> Result<Option<(Entry, Database, Database)>, Failure> {
-        let (Some(theirs), Some(ours)) = (find(draft.index(), name), find(local, name)) else {
-            return Ok(None);
-        };
-        let backup = Database::parse(&theirs.path, &text(&theirs.path, &mut *draft.open(&theirs)?)?)?;
-        let here = Database::parse(&ours.path, &text(&ours.path, &mut *snapshot.open(&ours, key)?)?)?;
-        Ok(Some((theirs, backup, here)))
+        let (theirs, ours) = (find(draft.index(), name), find(local, name));
+        let backup = theirs
+            .as_ref()
+            .map(|entry| Database::parse(&entry.path, &text(&entry.path, &mut *draft.open(entry)?)?));
+        let here = ours
+            .as_ref()
+            .map(|entry| Database::parse(&entry.path, &text(&entry.path, &mut *snapshot.open(entry, key)?)?));
+        let Some(entry) = theirs.or(ours) else { return Ok(None) };
+        Ok(Some((entry, backup.transpose()?.unwrap_or_default(), here.transpose()?.unwrap_or_default())))
     };
-    let Some((passwd, backup, here)) = read("passwd")? else {
-        return Err(Failure::new(Code::ArchiveInvalid, "the backup holds no account database (passwd)"));
+    let Some((passwd, backup, here)) = read("passwd")?.filter(|(_, backup, _)| !backup.0.is_empty()) else {
+        return Err(Failure::new(Code::ArchiveInvalid, "the backup holds no accounts (passwd)"));
     };
     let choice = Choice::new(rules, &backup, &here);
+    choice.no_id_twice(&backup, &here)?;
     let mut notes = Vec::new();
     let gone = here.0.iter().map(Record::name).filter(|name| choice.drops(name));
     notes.extend(gone.map(|name| {
         format!("{}: account '{}' exists only here and was taken off", domain.name, one_line(name))
     }));
 
-    let mut files = vec![(passwd, choice.merge(&backup, &here, &|_, line| line.clone()))];
+    let as_it_is = |_: Option<&Record>, line: &Record| line.clone();
+    let mut files = vec![(passwd, choice.merge(&backup, &here, &as_it_is))];
     if let Some((entry, backup, here)) = read("shadow")? {
-        files.push((entry, choice.merge(&backup, &here, &|_, line| line.clone())));
+        files.push((entry, choice.merge(&backup, &here, &as_it_is)));
     }
     if let Some((entry, backup, here)) = read("group")? {
         let groups = Choice::new(rules, &backup, &here);
+        groups.no_id_twice(&backup, &here)?;
         let members = |theirs: Option<&Record>, ours: &Record| choice.members(theirs, ours);
         files.push((entry, groups.merge(&backup, &here, &members)));
         if let Some((entry, backup, here)) = read("gshadow")? {
@@ -78,6 +85,7 @@ impl Record {
     }
 }
 
+#[derive(Default)]
 struct Database(Vec<Record>);
 
 impl Database {
@@ -136,6 +144,30 @@ impl Choice {
             .map(String::from)
             .collect();
         Self { restored, stays, here: here.0.iter().map(|record| record.name().to_owned()).collect() }
+    }
+
+    /// A restored account must not be the same as one that stays, under another name.
+    fn no_id_twice(&self, backup: &Database, here: &Database) -> Result<(), Failure> {
+        let stays: BTreeMap<u32, &str> = here
+            .0
+            .iter()
+            .filter(|record| self.stays.contains(record.name()))
+            .filter_map(|record| Some((record.id()?, record.name())))
+            .collect();
+        for record in backup.0.iter().filter(|record| self.restored.contains(record.name())) {
+            if let Some((id, name)) = record.id().and_then(|id| Some((id, *stays.get(&id)?))) {
+                return Err(Failure::new(
+                    Code::ArchiveInvalid,
+                    format!(
+                        "'{}' of the backup and '{}' of this appliance both have the number {id}",
+                        one_line(record.name()),
+                        one_line(name)
+                    ),
+                )
+                .hint("give one of them another number"));
+            }
+        }
+        Ok(())
     }
 
     fn drops(&self, name: &str) -> bool {

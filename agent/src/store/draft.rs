@@ -157,10 +157,6 @@ impl Draft {
         Ok(Generation { record, folder: self.store.folder(&place)? })
     }
 
-    pub fn discard(self) -> Result<(), Failure> {
-        Ok(self.store.remove_all(&self.place)?)
-    }
-
     fn write_index(&self) -> Result<Digest, Failure> {
         let cannot = |e: std::io::Error| Failure::io("cannot write the index of a generation", &e);
         let mut out = std::io::BufWriter::with_capacity(64 << 10, self.folder.create(INDEX, 0o600)?);

@@ -36,6 +36,11 @@ impl Names {
         names
     }
 
+    /// May this process set owners?
+    pub fn privileged(&self) -> bool {
+        self.privileged
+    }
+
     /// The owner's and the group's name.
     pub fn of(&self, path: &dyn std::fmt::Display, uid: u32, gid: u32) -> Result<(String, String), Failure> {
         if !self.privileged {

@@ -13,13 +13,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{Resource, setrlimit};
 use reinstate_api::{Code, Failure};
 
 use crate::domain::{Domain, Domains};
 use crate::files::Folder;
 use crate::profile::Profile;
+use crate::secrets;
 use crate::store::Store;
 use crate::tree::EntryKind;
 
@@ -116,10 +118,9 @@ fn contents(
     }
     match tree {
         Tree::Live => {
-            let secrets = "run/reinstate/secrets";
-            let path = root.path().join(secrets);
+            let path = root.path().join(secrets::FOLDER);
             if path.is_dir() {
-                places.push((secrets.into(), Content::Bound(path)));
+                places.push((secrets::FOLDER.into(), Content::Bound(path)));
             }
         }
         Tree::Generation(number) => {
@@ -148,6 +149,9 @@ const USR_LINKS: [&str; 5] = ["bin", "sbin", "lib", "lib32", "lib64"];
 
 /// Folders that programs expect, empty.
 const EMPTY: [&str; 6] = ["dev", "proc", "tmp", "run", "run/sshd", "var"];
+
+/// What a checker may take: 1 GiB.
+const MEMORY: u64 = 1 << 30;
 
 const DEVICES: [&str; 3] = ["/dev/null", "/dev/zero", "/dev/urandom"];
 
@@ -207,8 +211,13 @@ fn build(new: &Path, profile: &Profile, places: &[(PathBuf, Content)]) -> Step<(
             }
         }
     }
-    at("chroot", nix::unistd::chroot(new))?;
-    at("chdir", nix::unistd::chdir("/"))
+    // The old root is put on top of the new one and taken away: there is no way back to it.
+    at("enter the new root", nix::unistd::chdir(new))?;
+    at("pivot_root", nix::unistd::pivot_root(".", "."))?;
+    at("leave the old root", umount2(".", MntFlags::MNT_DETACH))?;
+    at("chdir", nix::unistd::chdir("/"))?;
+    at("no_new_privs", nix::sys::prctl::set_no_new_privs())?;
+    at("limit memory", setrlimit(Resource::RLIMIT_AS, MEMORY, MEMORY))
 }
 
 /// Shows `from` at `to`, which is made where it is missing.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use reinstate_agent::archive::{self, Manifest, Receiver, Sums};
-use reinstate_agent::check::Here;
+use reinstate_agent::check::{Here, Space};
 use reinstate_agent::domain::Domains;
 use reinstate_agent::download::{Part, settle};
 use reinstate_agent::facts::Facts;
@@ -131,7 +131,7 @@ impl Place {
             profile: &self.profile,
             domains: &self.domains,
             live: live.totals(),
-            free: self.root.free().map_err(|e| one(e.into()))?,
+            space: Space::look(self.store.folder(), &self.root, &self.root, 0).map_err(one)?,
         };
         let draft = self.store.draft("restore").map_err(one)?;
         stage(input, file, &here, &live, draft, &mut |_| {})

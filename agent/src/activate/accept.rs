@@ -1,0 +1,96 @@
+//! What activation accepts: looked at before a commit, when a refusal costs nothing, and again
+//! before anything is written, because activation trusts nobody.
+
+use std::io::Read;
+
+use reinstate_api::{Code, Failure, one_line};
+
+use crate::domain::Domains;
+use crate::files::Folder;
+use crate::store::{Generation, Names};
+use crate::tree::{EntryKind, Index};
+
+/// The largest file that is read whole, to be looked at or to be unsealed: 16 MiB.
+pub const MAX_WHOLE: u64 = 16 << 20;
+
+/// Would activation take this generation? Paths, links, owners and lines are looked at.
+///
+/// # Errors
+/// The first thing that it would refuse, by name.
+pub fn accept(root: &Folder, domains: &Domains, generation: &Generation) -> Result<(), Failure> {
+    let index = generation.index()?;
+    permit(domains, generation, &index)?;
+    let (names, key) = (names(root, generation, &index)?, generation.key()?);
+    for (name, entry) in index.iter() {
+        names.ids(&entry.path, &entry.owner, &entry.group)?;
+        let Some(domain) = domains.get(name).filter(|domain| entry.is_file() && domain.inspects(&entry.path))
+        else {
+            continue;
+        };
+        let mut text = Vec::new();
+        generation
+            .open(entry, &key)?
+            .take(MAX_WHOLE)
+            .read_to_end(&mut text)
+            .map_err(|e| Failure::io(format_args!("cannot read {}", entry.path), &e))?;
+        domain.inspect(&entry.path, &text)?;
+    }
+    Ok(())
+}
+
+/// What no domain owns or declares is refused, whoever staged it.
+pub(super) fn permit(domains: &Domains, generation: &Generation, index: &Index) -> Result<(), Failure> {
+    let listed = &generation.record.domains;
+    let unknown = listed.iter().find(|name| domains.stored().all(|domain| domain.name != **name));
+    let unlisted = index.domains.iter().find(|(name, entries)| !entries.is_empty() && !listed.contains(name));
+    if let Some(name) = unknown.or(unlisted.map(|(name, _)| name)) {
+        return Err(Failure::new(
+            Code::DomainUnknown,
+            format!(
+                "generation {} is not activated: domain '{}' is not one of this appliance's, or not in its record",
+                generation.number(),
+                one_line(name)
+            ),
+        ));
+    }
+    for (name, entry) in index.iter() {
+        // A domain that is not stored is not in the record either.
+        let Some(domain) = domains.get(name) else { continue };
+        domain.accepts(entry)?;
+        let refused =
+            |why: String| Failure::new(Code::PathNotOwned, format!("{} is not activated: {why}", entry.path));
+        if entry.mode & !0o777 != 0 {
+            return Err(refused(format!("its mode is {:o}, of at most 777", entry.mode)));
+        }
+        if let EntryKind::File { size, sealed, .. } = entry.kind {
+            if sealed != domain.is_secret(&entry.path) {
+                return Err(refused(format!("sealed is {sealed}, domain '{name}' says otherwise")));
+            }
+            if (sealed || domain.inspects(&entry.path)) && size > MAX_WHOLE {
+                return Err(refused(format!("it has {size} bytes, of at most {MAX_WHOLE} for such a file")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Owners are resolved with the accounts of the generation itself, where it has them.
+pub(super) fn names(root: &Folder, generation: &Generation, index: &Index) -> Result<Names, Failure> {
+    let key = generation.key()?;
+    let text = |path: &str| {
+        let entry =
+            index.iter().map(|(_, entry)| entry).find(|entry| entry.path.as_str() == path && entry.is_file());
+        let Some(entry) = entry else { return Ok(None) };
+        let mut text = Vec::new();
+        generation
+            .open(entry, &key)?
+            .take(MAX_WHOLE)
+            .read_to_end(&mut text)
+            .map_err(|e| Failure::io(format_args!("cannot read {}", entry.path), &e))?;
+        Ok::<_, Failure>(Some(text))
+    };
+    match (text("etc/passwd")?, text("etc/group")?) {
+        (Some(passwd), Some(group)) => Ok(Names::parse(&passwd, &group)),
+        _ => Names::read(root),
+    }
+}
