@@ -12,8 +12,9 @@ use tokio::sync::mpsc;
 use crate::fetch::RemoteFile;
 use crate::files::{Folder, Writer, found};
 
-/// Pieces on their way from the network to the disk: at most 32 KiB each.
-const IN_FLIGHT: usize = 32;
+/// Pieces on their way from the network to the disk, of at most 32 KiB each; as many again are in the
+/// reader's hands.
+const IN_FLIGHT: usize = 16;
 
 /// Free space that a download leaves to everything else: 16 MiB.
 const SPARE: u64 = 16 << 20;

@@ -75,10 +75,7 @@ pub async fn receive(
             let part = Part::open(&backups, &file, location, &remote).map_err(one)?;
             let from = part.have();
             if from > 0 {
-                context.note(format!(
-                    "going on after {from} of {} bytes that are already here",
-                    remote.size
-                ));
+                context.note(format!("going on after {from} of {} bytes that are already here", remote.size));
             }
             let meter = Meter::new(remote.size, from);
             let (sender, input) = part.begin().map_err(one)?;

@@ -204,23 +204,37 @@ impl Bench {
     fn run(&self, options: &Options) -> Result<bool> {
         let mut verdict = Verdict::default();
         let mut peaks = Vec::new();
-        println!("archive: {} bytes; {} runs of each side, after one that is not shown", self.large.bytes, options.runs);
+        println!(
+            "archive: {} bytes; {} runs of each side, after one that is not shown",
+            self.large.bytes, options.runs
+        );
 
         println!("\nA fetch and verify, kept in the backup folder; B scp -c aes256-gcm@openssh.com");
         let scp = format!("exec {}", self.scp());
-        let one = self.compare(options.runs, &scp, &mut peaks, || self.fetch(&self.sshd, &self.large, false, None))?;
+        let one = self
+            .compare(options.runs, &scp, &mut peaks, || self.fetch(&self.sshd, &self.large, false, None))?;
         one.print("A without its sync", |run| run.a - run.syncing);
         one.print("A with its sync", |run| run.a);
-        verdict.take("fetch and verify, × scp", one.ratio(|run| run.a - run.syncing), Limit { aim: 0.85, most: 0.95 });
+        verdict.take(
+            "fetch and verify, × scp",
+            one.ratio(|run| run.a - run.syncing),
+            Limit { aim: 0.85, most: 0.95 },
+        );
 
         println!("\nA fetch, verify and stage, durable; B scp && sha256sum && tar xf && sync");
         let by_hand = format!(
             "{} && sha256sum large.tar >sum && mkdir tree && tar xf large.tar -C tree && sync -f .",
             self.scp()
         );
-        let two = self.compare(options.runs, &by_hand, &mut peaks, || self.fetch(&self.sshd, &self.large, true, None))?;
+        let two = self.compare(options.runs, &by_hand, &mut peaks, || {
+            self.fetch(&self.sshd, &self.large, true, None)
+        })?;
         two.print("A", |run| run.a);
-        verdict.take("fetch, verify and stage, × by hand", two.ratio(|run| run.a), Limit { aim: 0.35, most: 0.5 });
+        verdict.take(
+            "fetch, verify and stage, × by hand",
+            two.ratio(|run| run.a),
+            Limit { aim: 0.35, most: 0.5 },
+        );
 
         println!("\nfetch, verify and stage, durable, for information");
         let (took, report) = self.fetch(&self.legacy, &self.large, true, None)?;
@@ -233,17 +247,22 @@ impl Bench {
         println!("\npeak memory of receiving");
         let large = figures::mib(peaks.iter().copied().max().unwrap_or_default());
         let small = figures::mib(self.fetch(&self.sshd, &self.small, true, None)?.1.peak);
-        println!("  {large:.1} MiB for {} bytes, {small:.1} MiB for {} bytes", self.large.bytes, self.small.bytes);
+        println!(
+            "  {large:.1} MiB for {} bytes, {small:.1} MiB for {} bytes",
+            self.large.bytes, self.small.bytes
+        );
         verdict.take("peak memory, MiB", large, Limit::most(PEAK));
         verdict.take("its difference, MiB", (large - small).abs(), Limit::most(PEAK_DIFFERENCE));
 
         println!("\nthe daemon, with a check of the same archives");
-        let small = daemon::measure(self, &self.small)?;
         let large = daemon::measure(self, &self.large)?;
+        large.machine.stop();
+        let small = daemon::measure(self, &self.small)?;
+        let restored = daemon::after_a_restore(small.machine, &self.small)?;
         verdict.take("daemon's peak, MiB", large.peak, Limit::most(PEAK));
         verdict.take("its difference, MiB", (large.peak - small.peak).abs(), Limit::most(PEAK_DIFFERENCE));
         verdict.take("idle after its start, MiB", large.started, Limit::most(IDLE));
-        verdict.take("idle after a check, MiB", large.idle.max(small.idle), Limit::most(IDLE));
+        verdict.take("idle after a restore, MiB", restored, Limit::most(IDLE));
         Ok(verdict.print())
     }
 
@@ -269,7 +288,13 @@ impl Bench {
     }
 
     /// Receives in a process of its own: seconds from its start to its end.
-    fn fetch(&self, server: &Sshd, archive: &Archive, stage: bool, rekey: Option<usize>) -> Result<(f64, Report)> {
+    fn fetch(
+        &self,
+        server: &Sshd,
+        archive: &Archive,
+        stage: bool,
+        rekey: Option<usize>,
+    ) -> Result<(f64, Report)> {
         self.clear()?;
         let order = Order { root: self.root.clone(), location: self.location(server, archive), stage, rekey };
         let order = serde_json::to_string(&order)?;
@@ -307,7 +332,9 @@ impl Bench {
     /// What the last run has made is gone, on the disk too.
     fn clear(&self) -> Result<()> {
         let state = self.root.join(STATE_FOLDER);
-        for folder in [&self.other, &self.root.join(BACKUP_FOLDER), &state.join("generations"), &state.join("drafts")] {
+        for folder in
+            [&self.other, &self.root.join(BACKUP_FOLDER), &state.join("generations"), &state.join("drafts")]
+        {
             if doing("look for", folder, folder.try_exists())? {
                 doing("empty", folder, fs::remove_dir_all(folder))?;
                 doing("make", folder, fs::create_dir(folder))?;
