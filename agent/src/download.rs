@@ -1,6 +1,7 @@
 //! A download: an archive on its way from a server into the backup folder, kept as `.part` until it
 //! is whole, and read from byte 0 while it comes.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use bytes::{Buf, Bytes};
@@ -11,8 +12,9 @@ use tokio::sync::mpsc;
 use crate::fetch::RemoteFile;
 use crate::files::{Folder, Writer, found};
 
-/// Pieces on their way from the network to the disk: at most 32 KiB each.
-const IN_FLIGHT: usize = 32;
+/// Pieces on their way from the network to the disk, of at most 32 KiB each; as many again are in the
+/// reader's hands.
+const IN_FLIGHT: usize = 16;
 
 /// Free space that a download leaves to everything else: 16 MiB.
 const SPARE: u64 = 16 << 20;
@@ -107,7 +109,8 @@ impl Part {
     pub fn begin(self) -> Result<(mpsc::Sender<Bytes>, impl Read + Send + 'static), Failure> {
         let (sender, receiver) = mpsc::channel(IN_FLIGHT);
         let here = self.folder.open_file(&self.name)?.take(self.have);
-        Ok((sender, here.chain(Incoming { receiver, writer: self.writer, piece: Bytes::new() })))
+        let (pieces, batch) = (VecDeque::with_capacity(IN_FLIGHT), Vec::with_capacity(IN_FLIGHT));
+        Ok((sender, here.chain(Incoming { receiver, writer: self.writer, pieces, batch })))
     }
 }
 
@@ -115,25 +118,47 @@ impl Part {
 struct Incoming {
     receiver: mpsc::Receiver<Bytes>,
     writer: Writer,
-    piece: Bytes,
+    /// Written and not read yet.
+    pieces: VecDeque<Bytes>,
+    /// Empty between two reads; kept for its memory.
+    batch: Vec<Bytes>,
+}
+
+impl Incoming {
+    /// Waits for the next pieces and takes all that are there: the network's side is woken once for
+    /// all of them. `false` at the end.
+    fn take(&mut self) -> io::Result<bool> {
+        if self.receiver.blocking_recv_many(&mut self.batch, IN_FLIGHT) == 0 {
+            return Ok(false);
+        }
+        for piece in self.batch.drain(..) {
+            self.writer
+                .write_all(&piece)
+                .map_err(|error| io::Error::other(Failure::io("cannot write to /var/sf/backup", &error)))?;
+            self.pieces.push_back(piece);
+        }
+        Ok(true)
+    }
 }
 
 impl Read for Incoming {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() {
-            match self.receiver.blocking_recv() {
-                None => return Ok(0),
-                Some(piece) => {
-                    self.writer.write_all(&piece).map_err(|error| {
-                        io::Error::other(Failure::io("cannot write to /var/sf/backup", &error))
-                    })?;
-                    self.piece = piece;
+        let mut filled = 0;
+        while filled < buf.len() {
+            let Some(piece) = self.pieces.front_mut() else {
+                if filled > 0 || !self.take()? {
+                    break;
                 }
+                continue;
+            };
+            let length = piece.len().min(buf.len() - filled);
+            piece.copy_to_slice(&mut buf[filled..filled + length]);
+            filled += length;
+            if piece.is_empty() {
+                self.pieces.pop_front();
             }
         }
-        let length = buf.len().min(self.piece.len());
-        self.piece.copy_to_slice(&mut buf[..length]);
-        Ok(length)
+        Ok(filled)
     }
 }
 

@@ -142,7 +142,7 @@ fn config(judge: &Judge, tried: &[PublicKey], window: u32, options: &Options) ->
 /// Bytes that may be under way: what a fast network needs for one round trip, without the memory for
 /// it where the server is near.
 fn window(round_trip: Duration) -> u32 {
-    if round_trip < Duration::from_millis(5) { 2 << 20 } else { 8 << 20 }
+    if round_trip < Duration::from_millis(5) { 1 << 20 } else { 8 << 20 }
 }
 
 impl Session {
