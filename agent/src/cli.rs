@@ -201,7 +201,11 @@ impl Appliance {
             Verb::Validate(tree) => {
                 let refused = block_on(validate::validate(&program, &self.profile, &self.domains, tree))
                     .map_err(one)?;
-                print_json(&refused.into_iter().map(|(_, failure)| failure).collect::<Vec<_>>()).map_err(one)
+                let mut refused: Vec<_> = refused.into_iter().map(|(_, failure)| failure).collect();
+                if let Tree::Generation(number) = tree {
+                    refused.extend(self.activation().rehearse(number).err());
+                }
+                print_json(&refused).map_err(one)
             }
             Verb::Units => {
                 let refused =
@@ -250,9 +254,13 @@ impl Appliance {
         })
     }
 
+    fn activation(&self) -> Activation<'_> {
+        let Self { root, domains, store, state, .. } = self;
+        Activation { root, domains, store, state }
+    }
+
     fn activate(self) -> Result<(), Failure> {
-        let Self { root, domains, store, state, .. } = &self;
-        let done = Activation { root, domains, store, state }.run()?;
+        let done = self.activation().run()?;
         tracing::info!(?done, "activation");
         print_json(&())
     }

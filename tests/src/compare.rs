@@ -222,13 +222,7 @@ fn sorted(text: &str) -> String {
 }
 
 /// The account file that is wanted: the donor's people, with this appliance's own system.
-fn accounts(
-    file: &str,
-    rules: &Accounts,
-    domain: &Domain,
-    donor: &Tree,
-    before: &Tree,
-) -> Result<String> {
+fn accounts(file: &str, rules: &Accounts, domain: &Domain, donor: &Tree, before: &Tree) -> Result<String> {
     let is_group = file.ends_with("group") || file == "gshadow";
     let read = |tree: &Tree, name: &str| -> Vec<(String, Vec<String>)> {
         let path = domain.paths.iter().map(|owned| &owned.path).find(|path| path.file_name() == name);
@@ -252,7 +246,10 @@ fn accounts(
     let (theirs, ours) = (people(donor, base), people(before, base));
     let donors_people = people(donor, "passwd");
     let members = |fields: &[String]| -> Vec<String> {
-        fields.last().map(|m| m.split(',').filter(|m| !m.is_empty()).map(str::to_owned).collect()).unwrap_or_default()
+        fields
+            .last()
+            .map(|m| m.split(',').filter(|m| !m.is_empty()).map(str::to_owned).collect())
+            .unwrap_or_default()
     };
     let donors: BTreeMap<String, Vec<String>> = read(donor, file).into_iter().collect();
     let mut lines = Vec::new();
@@ -269,6 +266,7 @@ fn accounts(
         }
         lines.push(fields.join(":"));
     }
-    lines.extend(donors.iter().filter(|(name, _)| theirs.contains(*name)).map(|(_, fields)| fields.join(":")));
+    lines
+        .extend(donors.iter().filter(|(name, _)| theirs.contains(*name)).map(|(_, fields)| fields.join(":")));
     Ok(sorted(&lines.join("\n")))
 }

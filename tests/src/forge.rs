@@ -79,13 +79,9 @@ impl Forge {
         };
         let entry = match self.index.get(domain, &path) {
             Some(known) => Entry { kind, ..known.clone() },
-            None => Entry {
-                path: path.clone(),
-                mode: 0o644,
-                owner: "root".into(),
-                group: "root".into(),
-                kind,
-            },
+            None => {
+                Entry { path: path.clone(), mode: 0o644, owner: "root".into(), group: "root".into(), kind }
+            }
         };
         self.index.insert(domain, entry);
         self.contents.insert((domain.to_owned(), path), content.as_bytes().to_vec());

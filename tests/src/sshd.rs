@@ -178,7 +178,8 @@ fn program(folder: &TempDir, account: Option<&Account>) -> Command {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         path
     });
-    let script = "mount --bind \"$1\" /etc/passwd && mount --bind \"$2\" /etc/shadow && shift 2 && exec \"$@\"";
+    let script =
+        "mount --bind \"$1\" /etc/passwd && mount --bind \"$2\" /etc/shadow && shift 2 && exec \"$@\"";
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", script, "sh"]).args(files).arg(PROGRAM);
     command

@@ -50,6 +50,15 @@ pub(super) fn apply(root: &Folder, domains: &Domains, generation: &Generation) -
     sync(root, &index)
 }
 
+/// What [`apply`] would refuse without having read a content: to be known before a commit.
+pub(super) fn rehearse(root: &Folder, domains: &Domains, generation: &Generation) -> Result<(), Failure> {
+    let index = generation.index()?;
+    permit(domains, &index)?;
+    let names = names(root, generation, &index)?;
+    let mut entries = index.iter().map(|(_, entry)| entry);
+    entries.try_for_each(|entry| names.ids(&entry.path, &entry.owner, &entry.group).map(drop))
+}
+
 /// Activation trusts nobody: what no domain owns or declares is refused here, whoever staged it.
 fn permit(domains: &Domains, index: &Index) -> Result<(), Failure> {
     let refused = |entry: &Entry, why: &str| {

@@ -84,6 +84,11 @@ impl Activation<'_> {
         }
     }
 
+    /// What activation of a generation would refuse: known before the commit, not after the reboot.
+    pub fn rehearse(&self, number: u64) -> Result<(), Failure> {
+        apply::rehearse(self.root, self.domains, &self.store.generation(number)?)
+    }
+
     fn apply(&self, number: u64) -> Result<(), Failure> {
         let generation = self.store.generation(number)?;
         apply::apply(self.root, self.domains, &generation)

@@ -32,9 +32,12 @@ fn another_number_of_network_modules_is_refused() {
 
 #[test]
 fn an_interface_in_another_slot_is_refused() {
-    let replacement = Appliance::replacement()
-        .without_interface("0000:1b:00.0")
-        .interface("0000:1c:00.0", "vmxnet3", "eth3", "00:50:56:00:00:01");
+    let replacement = Appliance::replacement().without_interface("0000:1b:00.0").interface(
+        "0000:1c:00.0",
+        "vmxnet3",
+        "eth3",
+        "00:50:56:00:00:01",
+    );
     refused_alone(replacement, Code::InterfacesMismatch, &["data1", "0000:1b:00.0", "0000:1c:00.0"]);
 }
 
@@ -72,13 +75,21 @@ fn another_patch_level_is_refused_and_the_vendor_says_how_to_get_there() {
 #[test]
 fn a_missing_hotfix_is_refused_by_name() {
     let replacement = Appliance::replacement().without_hotfix("HF-7.4.1.2-004");
-    refused_alone(replacement, Code::HotfixMismatch, &["missing here: HF-7.4.1.2-004", "too many here: none"]);
+    refused_alone(
+        replacement,
+        Code::HotfixMismatch,
+        &["missing here: HF-7.4.1.2-004", "too many here: none"],
+    );
 }
 
 #[test]
 fn an_extra_hotfix_is_refused_by_name() {
     let replacement = Appliance::replacement().hotfix("HF-7.4.1.2-009");
-    refused_alone(replacement, Code::HotfixMismatch, &["missing here: none", "too many here: HF-7.4.1.2-009"]);
+    refused_alone(
+        replacement,
+        Code::HotfixMismatch,
+        &["missing here: none", "too many here: HF-7.4.1.2-009"],
+    );
 }
 
 #[test]

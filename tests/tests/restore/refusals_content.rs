@@ -141,7 +141,9 @@ fn an_owner_that_this_appliance_does_not_know_is_refused() {
 #[test]
 fn an_archive_with_right_digests_and_an_nftables_syntax_error_is_refused_before_the_reboot() {
     let refused = refused(|forge| {
-        forge.put("firewall", "etc/nftables.d/10-input.nft", "table inet a { chain b { nonsense } }\n").unwrap();
+        forge
+            .put("firewall", "etc/nftables.d/10-input.nft", "table inet a { chain b { nonsense } }\n")
+            .unwrap();
     });
     let failure = refused.alone(Code::ValidationFailed, &["'firewall'", "/usr/sbin/nft", "syntax error"]);
     assert!(failure.message.contains("10-input.nft"), "{failure}");

@@ -14,7 +14,9 @@ use crate::scene::{Donor, FILE, PROGRAM, Scene};
 /// A replacement whose `folder` is a file system of its own, with these options of tmpfs.
 fn with_file_system(folder: &str, options: &str) -> Scene {
     assert!(nix::unistd::geteuid().is_root(), "a small file system needs root: run the tests as root");
-    Scene::run_by(Donor::usual(), Appliance::replacement(), |place, root| script(place, root, folder, options))
+    Scene::run_by(Donor::usual(), Appliance::replacement(), |place, root| {
+        script(place, root, folder, options)
+    })
 }
 
 fn script(place: &Path, root: &Path, folder: &str, options: &str) -> PathBuf {
