@@ -89,6 +89,7 @@ pub struct Scene {
     pub donor: Arc<Donor>,
     /// The replacement as it was before anybody typed anything.
     pub before: Tree,
+    mounts: bool,
     served: TempDir,
     _place: TempDir,
 }
@@ -116,7 +117,8 @@ impl Scene {
         replacement.build(&root).unwrap();
         let program = program(place.path(), &root);
         let mut scene = Self {
-            machine: Machine::new(program, &root),
+            mounts: program != Path::new(PROGRAM),
+            machine: Machine::new(&program, &root),
             before: Tree::default(),
             donor: donor.clone(),
             served,
@@ -136,8 +138,11 @@ impl Scene {
         self.machine.root()
     }
 
-    /// The root as the daemon sees it, mounts of its own included.
+    /// The root as the daemon sees it, where it has mounts of its own.
     pub fn daemons_root(&self) -> PathBuf {
+        if !self.mounts {
+            return self.root().to_owned();
+        }
         let daemon = self.machine.daemon().expect("the daemon runs");
         let root = self.root().strip_prefix("/").unwrap();
         Path::new("/proc").join(daemon.to_string()).join("root").join(root)
