@@ -235,6 +235,9 @@ impl Appliance {
     }
 
     fn serve(self, program: Program) -> Result<(), Failure> {
+        // Passwords pass through this process: no core dump, no other process of its account reads it.
+        nix::sys::prctl::set_dumpable(false)
+            .map_err(|e| Failure::io("cannot forbid core dumps", &e.into()))?;
         let socket = self.root.path().join(SOCKET);
         self.root.make_folders("run/reinstate", 0o755)?;
         let Self { root, profile, domains, store, state } = self;
@@ -260,12 +263,14 @@ impl Appliance {
     }
 
     fn activate(self) -> Result<(), Failure> {
+        let _alone = self.store.alone()?;
         let done = self.activation().run()?;
         tracing::info!(?done, "activation");
-        print_json(&())
+        Ok(())
     }
 
     fn snapshot(self, number: u64, origin: String) -> Result<(), Failure> {
+        let _alone = self.store.alone()?;
         let facts = Facts::read(&self.root, &self.profile)?;
         let mut draft = self.store.draft(&format!("snapshot-{number}"))?;
         live::snapshot(&self.root, &self.domains, &mut draft)?;
@@ -277,7 +282,7 @@ impl Appliance {
             domains: &self.domains,
             archive: None,
         })?;
-        print_json(&())
+        Ok(())
     }
 }
 

@@ -167,6 +167,10 @@ impl Refusal {
     fn looks_at(&self, path: &TreePath) -> bool {
         self.within.as_ref().is_none_or(|glob| glob.matches(path))
     }
+
+    fn refuses(&self, line: &str) -> bool {
+        self.line.is_match(line) && !self.except.as_ref().is_some_and(|except| except.is_match(line))
+    }
 }
 
 fn regex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Regex, D::Error> {
@@ -211,15 +215,25 @@ impl Domain {
         self.refuse.iter().any(|rule| rule.looks_at(path))
     }
 
-    /// The first line of a file's content that is never activated, with its number.
-    pub fn refused_line<'a>(&self, path: &TreePath, content: &'a str) -> Option<(usize, &'a str)> {
+    /// Refuses content that holds a line which is never activated: one that would run a program, or
+    /// make an account equal to root.
+    ///
+    /// # Errors
+    /// `line-refused`, with the line and its number.
+    pub fn inspect(&self, path: &TreePath, content: &[u8]) -> Result<(), Failure> {
+        let text = String::from_utf8_lossy(content);
         let rules: Vec<_> = self.refuse.iter().filter(|rule| rule.looks_at(path)).collect();
-        let refused = |line: &str| {
-            rules.iter().any(|rule| {
-                rule.line.is_match(line) && !rule.except.as_ref().is_some_and(|e| e.is_match(line))
-            })
-        };
-        content.lines().enumerate().find(|(_, line)| refused(line)).map(|(at, line)| (at + 1, line))
+        for (at, line) in text.lines().enumerate() {
+            if rules.iter().any(|rule| rule.refuses(line)) {
+                let line: String = line.chars().take(120).collect();
+                return Err(Failure::new(
+                    Code::LineRefused,
+                    format!("{path}, line {}: '{line}' is never activated by domain '{}'", at + 1, self.name),
+                )
+                .hint("the backup holds a setting that runs programs or makes an account equal to root"));
+            }
+        }
+        Ok(())
     }
 
     fn problems(&self, found: &mut Vec<String>) {

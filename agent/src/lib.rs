@@ -6,6 +6,7 @@ pub mod check;
 pub mod cli;
 pub mod diff;
 pub mod domain;
+pub mod download;
 pub mod dropin;
 pub mod engine;
 pub mod facts;

@@ -8,7 +8,6 @@ use std::io::Read;
 
 use reinstate_api::Failure;
 
-use crate::activate::inspect;
 use crate::domain::{Domain, Domains, Policy};
 use crate::store::{Draft, Generation, SealKey};
 use crate::tree::{Entry, EntryKind, Index, TreePath};
@@ -49,6 +48,10 @@ pub fn resolve(
         }
     }
     inspect_all(draft, domains)?;
+    let keys = draft.index().iter().filter(|(_, entry)| entry.is_sealed()).count();
+    if keys > 0 {
+        notes.push(format!("{keys} private keys are sealed with a key made for this configuration"));
+    }
     Ok(notes)
 }
 
@@ -102,7 +105,7 @@ fn inspect_all(draft: &Draft, domains: &Domains) -> Result<(), Failure> {
     for domain in domains.stored() {
         for entry in draft.index().domain(&domain.name) {
             if entry.is_file() && domain.inspects(&entry.path) {
-                inspect(domain, &entry.path, &text(&entry.path, &mut *draft.open(entry)?)?)?;
+                domain.inspect(&entry.path, &text(&entry.path, &mut *draft.open(entry)?)?)?;
             }
         }
     }

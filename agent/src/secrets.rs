@@ -44,7 +44,7 @@ pub fn unseal(root: &Folder, generation: &Generation, index: &Index, names: &Nam
         let clear = zeroize::Zeroizing::new(clear);
         let (_, digest) = content.finish();
         if digest != sha256 {
-            return Err(crate::activate::damaged(generation, entry, digest, sha256));
+            return Err(generation.damaged(entry, digest, sha256));
         }
         let mut file = root.create(&place, 0o600)?;
         file.write_all(&clear)

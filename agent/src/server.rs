@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Request, State};
+use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
@@ -70,7 +72,21 @@ fn router(engine: Engine) -> Router {
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_route)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(known_peers_only))
         .with_state(engine)
+}
+
+/// Every request is logged with its peer's account.
+async fn known_peers_only(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
+    if !peer.is_known() {
+        return error::unknown_peer().into_response();
+    }
+    if request.method() == Method::GET {
+        tracing::debug!(by = %peer.name(), "GET {}", request.uri().path());
+    } else {
+        tracing::info!(by = %peer.name(), "{} {}", request.method(), request.uri().path());
+    }
+    next.run(request).await
 }
 
 type Answered<T> = Result<Json<T>, Refused>;

@@ -16,6 +16,8 @@ use crate::tree::{Entry, EntryKind, Index};
 pub enum Milestone {
     /// The manifest is here and every check that needs only it has passed.
     Details(Box<BackupDetails>),
+    /// Something that is worth a line.
+    Note(String),
     /// The list of files is here.
     Changes(Vec<DomainChange>),
 }
@@ -73,6 +75,29 @@ impl Stage<'_> {
     }
 }
 
+impl Stage<'_> {
+    /// What a replacement always has of its own: shown, never compared.
+    fn mapping(&self, manifest: &Manifest) -> Vec<String> {
+        let (backup, this) = (&manifest.hardware, &self.here.facts.hardware);
+        let mut notes = Vec::new();
+        if (&backup.serial, &backup.uuid) != (&this.serial, &this.uuid) {
+            notes.push(format!(
+                "hardware: serial {} and UUID {} in the backup, serial {} and UUID {} here",
+                backup.serial, backup.uuid, this.serial, this.uuid
+            ));
+        }
+        let pairs = backup.interfaces.iter().zip(&this.interfaces);
+        let renamed: Vec<_> = pairs
+            .filter(|(b, t)| b.kernel != t.kernel)
+            .map(|(b, t)| format!("{} was {}, is {}", t.name, b.kernel, t.kernel))
+            .collect();
+        if !renamed.is_empty() {
+            notes.push(format!("interfaces: {}", renamed.join("; ")));
+        }
+        notes
+    }
+}
+
 impl archive::Receiver for Stage<'_> {
     fn manifest(&mut self, manifest: &Manifest) -> Result<(), Failure> {
         self.failures = check::manifest(manifest, self.file, self.here);
@@ -81,12 +106,14 @@ impl archive::Receiver for Stage<'_> {
         }
         let known = |name: &&String| self.here.domains.get(name).is_some();
         self.present = manifest.domains.iter().map(|record| &record.name).filter(known).cloned().collect();
+        self.mapping(manifest).into_iter().for_each(|note| (self.told)(Milestone::Note(note)));
         (self.told)(Milestone::Details(Box::new(manifest.details(self.file))));
         Ok(())
     }
 
     fn sums(&mut self, _: &Manifest, sums: &Sums) -> Result<(), Failure> {
-        (self.told)(Milestone::Changes(diff::listed(self.here.domains, sums, &self.present, self.live)));
+        let changes = diff::announced(self.here.domains, &self.present, self.live, sums.index());
+        (self.told)(Milestone::Changes(changes));
         Ok(())
     }
 

@@ -227,6 +227,11 @@ impl Entry {
         matches!(self.kind, EntryKind::File { .. })
     }
 
+    /// A private key that the store holds sealed.
+    pub fn is_sealed(&self) -> bool {
+        matches!(self.kind, EntryKind::File { sealed: true, .. })
+    }
+
     pub fn size(&self) -> u64 {
         match self.kind {
             EntryKind::File { size, .. } => size,

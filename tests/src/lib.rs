@@ -1,8 +1,11 @@
-//! The harness: appliances over folders, machines that boot them, servers that hold their backups.
+//! What the tests share: real servers and hostile ones.
+#![allow(clippy::unwrap_used, reason = "a harness that fails is a test that fails")]
 
 pub mod appliance;
+pub mod bench;
 pub mod client;
 pub mod compare;
+pub mod fault;
 pub mod forge;
 pub mod machine;
 pub mod relay;

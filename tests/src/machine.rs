@@ -20,6 +20,7 @@ use nix::unistd::Pid;
 use reinstate_api::Status;
 
 use crate::client::Client;
+use crate::fault::Fault;
 use crate::{Result, doing};
 
 /// How often something that is waited for is looked at.
@@ -28,6 +29,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 const GRACE: Duration = Duration::from_secs(10);
 /// A boot is over within this time, or has failed.
 const BOOT: Duration = Duration::from_secs(60);
+/// Longer than the reference profile's time for health, and a rollback's after it.
+const JOB: Duration = Duration::from_secs(300);
 
 /// The file by which the agent asks for a reboot, below the root.
 const REBOOT: &str = "run/reinstate/reboot";
@@ -62,6 +65,7 @@ struct State {
     reboots: u32,
     failed: Option<String>,
     gone: bool,
+    fault: Option<Fault>,
 }
 
 impl Machine {
@@ -94,6 +98,11 @@ impl Machine {
 
     pub fn status(&self) -> Result<Status> {
         self.client().get("/v1/status")
+    }
+
+    /// The next process of the agent that runs `fault`'s verb does not get past it.
+    pub fn arm(&self, fault: Fault) {
+        self.shared().lock().fault = Some(fault);
     }
 
     /// Boots, and returns when the agent answers.
@@ -152,7 +161,7 @@ impl Machine {
 
     /// Waits until the agent answers and has no job that is still running.
     pub fn wait_until_idle(&self) -> Result<Status> {
-        let until = Instant::now() + BOOT;
+        let until = Instant::now() + JOB;
         loop {
             if let Some(why) = &self.shared().lock().failed {
                 return Err(why.clone().into());
@@ -167,7 +176,7 @@ impl Machine {
                 }
             }
             if Instant::now() > until {
-                return Err(self.shared().trouble("a job has not ended within 60 s"));
+                return Err(self.shared().trouble("a job has not ended within 300 s"));
             }
             std::thread::sleep(PAUSE);
         }
@@ -451,7 +460,9 @@ impl Shared {
 
     fn spawn(&self, verb: &str) -> Result<Child> {
         let log = doing("open", &self.log, self.open_log())?;
+        let fault = self.lock().fault.take_if(|fault| fault.applies(verb));
         let child = Command::new(&self.program)
+            .args(fault.iter().flat_map(Fault::words))
             .arg("reinstated")
             .arg("--root")
             .arg(&self.root)

@@ -362,7 +362,6 @@ mod tests {
         std::fs::write(folder.path().join("fw.tar"), content()).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link")).unwrap();
         let server = BackupServer::start(folder.path().to_owned()).unwrap();
-        let config = Arc::new(client::Config::default());
         let mut session = connect(&server).await;
         for (user, password) in [(USER, "wrong"), ("root", server.password())] {
             let result = session.authenticate_password(user, password).await.unwrap();

@@ -252,6 +252,23 @@ async fn an_sftp_program_that_is_missing_on_the_server_means_legacy_scp() {
 }
 
 #[tokio::test]
+async fn several_fetches_run_at_once_as_tasks() {
+    let (appliance, source) = (Arc::new(Appliance::new()), Source::new(3_000_001));
+    let sshd = appliance.sshd(SshdOptions::default());
+    appliance.known_hosts(&format!("{}\n", sshd.known_hosts_line()));
+    let location = on(&sshd, &source.path());
+    let fetches: Vec<_> = (0..3)
+        .map(|_| {
+            let (appliance, location) = (appliance.clone(), location.clone());
+            tokio::spawn(async move { appliance.fetch(&location, &Watcher::default()).await })
+        })
+        .collect();
+    for fetch in fetches {
+        assert!(fetch.await.unwrap().unwrap() == source.bytes);
+    }
+}
+
+#[tokio::test]
 async fn an_empty_file_is_a_file() {
     let (appliance, source) = (Appliance::new(), Source::new(0));
     for sftp in [true, false] {
@@ -330,7 +347,7 @@ async fn known_hosts_may_be_hashed_or_hold_patterns_and_unknown_lines() {
     for hosts in [
         format!("[127.0.0.*]:{}", sshd.port()),
         "*".to_owned(),
-        format!("[10.*]:22,[127.?.0.1]:{}", sshd.port()),
+        format!("[192.0.2.*]:22,[127.?.0.1]:{}", sshd.port()),
     ] {
         appliance.known_hosts(&format!(
             "some garbage\n@cert-authority * {key}\nx ssh-future AAAA\n{hosts} {key}\n"

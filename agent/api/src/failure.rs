@@ -26,6 +26,8 @@ macro_rules! codes {
 codes! {
     /// The request is not one that the agent knows, or a value in it is outside its range.
     BadRequest = "bad-request",
+    /// Whoever asks may not.
+    Forbidden = "forbidden",
     /// The thing that was named does not exist.
     NotFound = "not-found",
     /// Another job is running on this appliance.

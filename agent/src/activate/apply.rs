@@ -6,7 +6,6 @@ use std::io::{Read, Write};
 use reinstate_api::{Code, Failure, one_line};
 use sha2::Digest as _;
 
-use super::damaged;
 use crate::domain::{Domain, Domains};
 use crate::files::{Folder, Kind, found};
 use crate::live;
@@ -23,7 +22,7 @@ const BUFFER: usize = 128 << 10;
 /// of it is good: a damaged generation leaves the live configuration alone.
 pub(super) fn apply(root: &Folder, domains: &Domains, generation: &Generation) -> Result<(), Failure> {
     let index = generation.index()?;
-    permit(domains, &index)?;
+    permit(domains, generation, &index)?;
     let names = names(root, generation, &index)?;
     let key = generation.key()?;
     secrets::unseal(root, generation, &index, &names)?;
@@ -53,14 +52,27 @@ pub(super) fn apply(root: &Folder, domains: &Domains, generation: &Generation) -
 /// What [`apply`] would refuse without having read a content: to be known before a commit.
 pub(super) fn rehearse(root: &Folder, domains: &Domains, generation: &Generation) -> Result<(), Failure> {
     let index = generation.index()?;
-    permit(domains, &index)?;
+    permit(domains, generation, &index)?;
     let names = names(root, generation, &index)?;
     let mut entries = index.iter().map(|(_, entry)| entry);
     entries.try_for_each(|entry| names.ids(&entry.path, &entry.owner, &entry.group).map(drop))
 }
 
 /// Activation trusts nobody: what no domain owns or declares is refused here, whoever staged it.
-fn permit(domains: &Domains, index: &Index) -> Result<(), Failure> {
+fn permit(domains: &Domains, generation: &Generation, index: &Index) -> Result<(), Failure> {
+    let listed = &generation.record.domains;
+    let unknown = listed.iter().find(|name| domains.stored().all(|domain| domain.name != **name));
+    let unlisted = index.domains.iter().find(|(name, entries)| !entries.is_empty() && !listed.contains(name));
+    if let Some(name) = unknown.or(unlisted.map(|(name, _)| name)) {
+        return Err(Failure::new(
+            Code::DomainUnknown,
+            format!(
+                "generation {} is not activated: domain '{}' is not one of this appliance's, or not in its record",
+                generation.number(),
+                one_line(name)
+            ),
+        ));
+    }
     let refused = |entry: &Entry, why: &str| {
         Failure::new(Code::PathNotOwned, format!("{} is not activated: {why}", entry.path))
     };
@@ -232,9 +244,9 @@ impl Target<'_> {
         }
         let digest = Digest::finish(hasher);
         if digest != sha256 {
-            return Err(damaged(self.generation, entry, digest, sha256));
+            return Err(self.generation.damaged(entry, digest, sha256));
         }
-        inspected.map_or(Ok(()), |domain| inspect(domain, &entry.path, &text))
+        inspected.map_or(Ok(()), |domain| domain.inspect(&entry.path, &text))
     }
 
     fn put(&self, entry: &Entry) -> Result<(), Failure> {
@@ -242,22 +254,6 @@ impl Target<'_> {
             self.root.remove_all(&entry.path)?;
         }
         Ok(self.root.rename(temporary(&entry.path), &entry.path)?)
-    }
-}
-
-/// Lines that would execute programs, or make an account equal to root.
-pub(crate) fn inspect(domain: &Domain, path: &TreePath, content: &[u8]) -> Result<(), Failure> {
-    let text = String::from_utf8_lossy(content);
-    match domain.refused_line(path, &text) {
-        None => Ok(()),
-        Some((number, line)) => {
-            let line: String = line.chars().take(120).collect();
-            Err(Failure::new(
-                Code::LineRefused,
-                format!("{path}, line {number}: '{line}' is never activated by domain '{}'", domain.name),
-            )
-            .hint("the backup holds a setting that runs programs or makes an account equal to root"))
-        }
     }
 }
 

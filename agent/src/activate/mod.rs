@@ -6,8 +6,6 @@
 
 mod apply;
 
-pub(crate) use apply::inspect;
-
 use reinstate_api::{Code, Failure};
 
 use crate::domain::Domains;
@@ -15,8 +13,7 @@ use crate::files::Folder;
 use crate::job::{Job, MAX_BOOTS, Stage, Switch};
 use crate::secrets;
 use crate::state::{State, StateFile};
-use crate::store::{Generation, Names, Store};
-use crate::tree::{Digest, Entry};
+use crate::store::{Names, Store};
 
 /// Present, below the root, while neither configuration could be made whole: what network and SSH
 /// look at before they start.
@@ -143,12 +140,4 @@ impl Activation<'_> {
         }
         failure
     }
-}
-
-/// A file of a generation that is not what was staged.
-pub fn damaged(generation: &Generation, entry: &Entry, digest: Digest, expected: Digest) -> Failure {
-    Failure::new(
-        Code::DigestMismatch,
-        format!("{} in generation {} has digest {digest}, not {expected}", entry.path, generation.number()),
-    )
 }

@@ -3,30 +3,24 @@
 
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use reinstate_api::{Code, Failure, Location, Progress, Source};
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::context::Context;
 use crate::check::Here;
+use crate::download::{Part, keeps_part, settle};
 use crate::facts::Facts;
 use crate::fetch::{self, Finished, Options, RemoteFile};
-use crate::files::{Folder, Writer, found};
+use crate::files::found;
 use crate::stage::{self, Milestone, Staged};
 use crate::store::Draft;
 use crate::tree::Index;
-
-/// Pieces on their way from the network to the disk: at most 32 KiB each.
-const IN_FLIGHT: usize = 32;
-
-/// Free space that a download leaves to everything else: 16 MiB.
-const SPARE: u64 = 16 << 20;
 
 /// What receiving needs to know of this appliance.
 pub struct Receiving {
@@ -79,18 +73,14 @@ pub async fn receive(
             };
             let backups = context.engine.backups().map_err(one)?;
             let part = Part::open(&backups, &file, location, &remote).map_err(one)?;
-            if part.have > 0 {
-                context.note(format!(
-                    "going on after {} of {} bytes that are already here",
-                    part.have, remote.size
-                ));
+            let from = part.have();
+            if from > 0 {
+                context.note(format!("going on after {from} of {} bytes that are already here", remote.size));
             }
-            let meter = Meter::new(remote.size, part.have);
-            let (sender, receiver) = mpsc::channel(IN_FLIGHT);
-            let have = part.have;
-            let input = part.input(receiver).map_err(one)?;
+            let meter = Meter::new(remote.size, from);
+            let (sender, input) = part.begin().map_err(one)?;
             let input = meter.clone().measure(input);
-            let fetch = Fetch { remote, from: have, sender };
+            let fetch = Fetch { remote, from, sender };
             let staged = run(context, file.clone(), receiving, meter, input, Some(fetch)).await;
             settle(&backups, &file, &staged).map_err(one)?;
             if let Err(failures) = &staged
@@ -151,6 +141,7 @@ async fn run(
         };
         let mut told = |milestone: Milestone| match milestone {
             Milestone::Details(details) => watcher.show(|view| view.details = Some(*details)),
+            Milestone::Note(note) => watcher.note(note),
             Milestone::Changes(changes) => {
                 watcher.show(|view| view.changes = changes);
                 listed.notify_one();
@@ -252,132 +243,4 @@ impl<R: Read> Read for Measured<R> {
         self.meter.read.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)
     }
-}
-
-/// Which remote file a `.part` is the beginning of.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Origin {
-    host: String,
-    port: u16,
-    user: String,
-    path: String,
-    size: u64,
-    modified: Option<i64>,
-}
-
-fn part_name(file: &str) -> String {
-    format!("{file}.part")
-}
-
-fn origin_name(file: &str) -> String {
-    format!(".{file}.part.toml")
-}
-
-/// A download that is not whole yet.
-struct Part {
-    folder: Folder,
-    name: String,
-    writer: Writer,
-    /// Bytes that an earlier fetch has brought.
-    have: u64,
-}
-
-impl Part {
-    /// Goes on with the part that is there, if it is the beginning of this very file.
-    fn open(folder: &Folder, file: &str, location: &Location, remote: &RemoteFile) -> Result<Self, Failure> {
-        let (name, record) = (part_name(file), origin_name(file));
-        let origin = Origin {
-            host: location.host.clone(),
-            port: location.port,
-            user: location.user.clone(),
-            path: location.path.clone(),
-            size: remote.size,
-            modified: remote.modified,
-        };
-        let known = found(folder.read(&record, 16 << 10))?
-            .and_then(|bytes| toml::from_str::<Origin>(&String::from_utf8_lossy(&bytes)).ok());
-        let length = found(folder.open_file(&name))?
-            .and_then(|file| file.metadata().ok())
-            .map(|meta| meta.len())
-            .filter(|length| *length <= remote.size);
-        let same = known.as_ref() == Some(&origin) && remote.resumable && remote.modified.is_some();
-        let have = length.filter(|_| same).unwrap_or(0);
-        let free = folder.free()?.0;
-        let need = (remote.size - have).saturating_add(SPARE);
-        if need > free {
-            return Err(Failure::new(
-                Code::NoSpace,
-                format!("free space in /var/sf/backup: {need} bytes are needed, {free} are free"),
-            )
-            .hint("remove old backups from /var/sf/backup"));
-        }
-        let writer = if have > 0 {
-            let writer = folder.open_to_write(&name)?;
-            writer
-                .file()
-                .seek(SeekFrom::Start(have))
-                .map_err(|e| Failure::io(format_args!("cannot continue {name}"), &e))?;
-            writer
-        } else {
-            folder.remove_if_there(&name)?;
-            let text = toml::to_string(&origin)
-                .map_err(|e| Failure::new(Code::Internal, format!("{record} cannot be written: {e}")))?;
-            folder.replace(&record, text.as_bytes(), 0o600)?;
-            folder.create(&name, 0o600)?
-        };
-        Ok(Self { folder: folder.clone(), name, writer, have })
-    }
-
-    /// From byte 0: what is here already, then what comes, which is written on the way.
-    fn input(self, receiver: mpsc::Receiver<Bytes>) -> Result<impl Read + Send + 'static, Failure> {
-        let here = self.folder.open_file(&self.name)?.take(self.have);
-        Ok(here.chain(Incoming { receiver, writer: self.writer, piece: Bytes::new() }))
-    }
-}
-
-/// What comes from the network, written to the part before anybody sees it.
-struct Incoming {
-    receiver: mpsc::Receiver<Bytes>,
-    writer: Writer,
-    piece: Bytes,
-}
-
-impl Read for Incoming {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() {
-            match self.receiver.blocking_recv() {
-                None => return Ok(0),
-                Some(piece) => {
-                    self.writer.write_all(&piece).map_err(|error| {
-                        io::Error::other(Failure::io("cannot write to /var/sf/backup", &error))
-                    })?;
-                    self.piece = piece;
-                }
-            }
-        }
-        let length = buf.len().min(self.piece.len());
-        self.piece.copy_to_slice(&mut buf[..length]);
-        Ok(length)
-    }
-}
-
-/// A whole archive gets its name; one that broke off stays to be gone on with; anything else goes.
-fn settle(folder: &Folder, file: &str, staged: &Result<Staged, Vec<Failure>>) -> Result<(), Failure> {
-    let (part, record) = (part_name(file), origin_name(file));
-    match staged {
-        Ok(_) => {
-            folder.open_to_write(&part)?.sync()?;
-            folder.rename(&part, file)?;
-        }
-        Err(failures) if keeps_part(failures) => return Ok(()),
-        Err(_) => folder.remove_if_there(&part)?,
-    }
-    folder.remove_if_there(&record)?;
-    Ok(folder.sync("")?)
-}
-
-fn keeps_part(failures: &[Failure]) -> bool {
-    let broke_off = [Code::ConnectionLost, Code::Stalled, Code::Aborted, Code::Unanswered, Code::Declined];
-    failures.iter().all(|failure| broke_off.contains(&failure.code))
 }

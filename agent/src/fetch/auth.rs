@@ -6,7 +6,8 @@ use russh::keys::PrivateKeyWithHashAlg;
 use russh::{MethodKind, MethodSet};
 use tokio::time::timeout;
 
-use super::ssh::{Session, excerpt};
+use super::link::excerpt;
+use super::ssh::Session;
 use super::{Ask, DeviceKey, Options};
 
 /// Answers that a person may get wrong before we stop; servers allow six attempts, the key's included.

@@ -63,7 +63,7 @@ fn sha256(key: &PublicKey) -> String {
 }
 
 fn md5_digest(key: &PublicKey) -> [u8; 16] {
-    md5::compute(key.to_bytes().unwrap_or_default()).0
+    md5::compute(key.to_bytes().expect("a key that was decoded can be encoded")).0
 }
 
 /// What a server's key is to us.

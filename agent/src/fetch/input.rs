@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reinstate_api::{Code, Failure};
-use russh::Channel;
-use russh::ChannelMsg;
 use russh::client::Msg;
-use russh::{ChannelReadHalf, ChannelWriteHalf};
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::time::{Instant, timeout_at};
 
-use super::ssh::{Link, quote};
+use super::link::{Link, quote};
 
 /// Bytes of error output that are kept for a message.
 const MAX_ERRORS: usize = 2 << 10;

@@ -9,6 +9,7 @@ mod device_key;
 mod host_key;
 mod input;
 mod known_hosts;
+mod link;
 mod scp;
 mod sftp;
 mod ssh;
@@ -27,9 +28,10 @@ pub use known_hosts::Trust;
 
 use auth::{Answers, Login};
 use host_key::{Given, Judge, Judgement, describe};
+use link::{excerpt, quote};
 use scp::Scp;
 use sftp::{Open, Sftp};
-use ssh::{Dialled, Session, dial, excerpt, quote, resolve};
+use ssh::{Dialled, Session, dial, resolve};
 
 /// Asks whoever watches.
 pub trait Ask: Send + Sync {
@@ -243,7 +245,8 @@ pub enum Finished {
 }
 
 impl RemoteFile {
-    /// Sends the bytes from `from` to the end at `out`, in order and in pieces of at most 32 KiB. That
+    /// Sends the bytes from `from` to the end at `out`, in order and in the pieces that the server sends, 32 KiB
+    /// or less where it keeps to the rules. That
     /// `out` ends says nothing: only `Whole` says that they were all of them. A slow receiver slows
     /// the server down.
     pub async fn read(self, from: u64, out: Sender<Bytes>) -> Result<Finished, Failure> {
@@ -283,4 +286,18 @@ fn too_large(path: &str, size: u64, options: &Options) -> Failure {
         format!("{} has {size} bytes; at most {max} are taken", excerpt(path, 400)),
     )
     .hint("check that this is the backup; raise the agent's limit if it is")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::path;
+
+    #[test]
+    fn a_path_below_the_home_folder_starts_where_the_login_does() {
+        for (typed, asked) in
+            [("~/fw.tar", "fw.tar"), ("fw.tar", "fw.tar"), ("/a/fw.tar", "/a/fw.tar"), ("~/", "~/")]
+        {
+            assert_eq!(path(typed), asked);
+        }
+    }
 }

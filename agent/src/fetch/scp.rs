@@ -3,13 +3,12 @@
 
 use bytes::Bytes;
 use reinstate_api::{Code, Failure};
-use russh::Channel;
-use russh::ChannelWriteHalf;
 use russh::client::Msg;
+use russh::{Channel, ChannelWriteHalf};
 use tokio::sync::mpsc::Sender;
 
 use super::input::Input;
-use super::ssh::{Link, quote};
+use super::link::{Link, quote};
 use super::{Finished, Options, remote_file, too_large};
 
 /// No record that a server has reason to send is longer.

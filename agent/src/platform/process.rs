@@ -24,8 +24,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Runs a verb to its end. It answers with JSON on its standard output: the value, or the
-    /// failure and a non-zero status.
+    /// Runs a verb to its end. It answers with JSON on its standard output: the value, which may be
+    /// left out where there is none to give, or the failure and a non-zero status.
     pub async fn run<T: DeserializeOwned>(&self, verb: &str, values: &[String]) -> Result<T, Failure> {
         let broken = |why: String| Failure::new(Code::Internal, format!("`reinstated {verb}` {why}"));
         let (program, words) = self.prefix.split_first().ok_or_else(|| broken("has no program".into()))?;
@@ -52,8 +52,8 @@ impl Program {
             .map_err(|_| broken(format!("did not end within {} s", TIME_LIMIT.as_secs())))?
             .map_err(|e| Failure::io(format_args!("`reinstated {verb}`"), &e))?;
         if status.success() {
-            return serde_json::from_slice(&answer)
-                .map_err(|e| broken(format!("answered with no JSON: {e}")));
+            let answer = if answer.is_empty() { b"null" } else { &answer[..] };
+            return serde_json::from_slice(answer).map_err(|e| broken(format!("answered with no JSON: {e}")));
         }
         Err(serde_json::from_slice::<Failure>(&answer)
             .unwrap_or_else(|_| broken(one_line(&format!("ended with {status}")))))

@@ -17,6 +17,7 @@ impl From<Failure> for Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let status = match self.0.code {
+            Code::Forbidden => StatusCode::FORBIDDEN,
             Code::BadRequest => StatusCode::BAD_REQUEST,
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::Busy | Code::LockHeld => StatusCode::CONFLICT,
@@ -32,6 +33,10 @@ pub fn bad_body(why: &str) -> Refused {
 
 pub fn ended_early() -> Failure {
     Failure::new(Code::Internal, "the listing thread ended early")
+}
+
+pub fn unknown_peer() -> Refused {
+    Refused(Failure::new(Code::Forbidden, "the kernel does not say which account is asking"))
 }
 
 pub async fn no_such_route(method: Method, uri: Uri) -> Refused {

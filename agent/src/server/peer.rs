@@ -12,6 +12,12 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// Somebody whom the kernel does not name is not served. Who else may connect is the socket's
+    /// group and mode.
+    pub fn is_known(&self) -> bool {
+        self.uid.is_some()
+    }
+
     /// The account's name; its number where it has none.
     pub fn name(&self) -> String {
         let Some(uid) = self.uid else { return "unknown".into() };

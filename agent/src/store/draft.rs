@@ -94,8 +94,7 @@ impl Draft {
     /// Adds a file whose size and digest are those in `entry`: the caller has checked them, or will
     /// when `content` ends.
     pub fn put_file(&mut self, domain: &str, entry: Entry, content: &mut dyn Read) -> Result<(), Failure> {
-        let sealed = matches!(entry.kind, EntryKind::File { sealed: true, .. });
-        self.write(&entry.path, sealed, content)?;
+        self.write(&entry.path, entry.is_sealed(), content)?;
         self.index.insert(domain, entry);
         Ok(())
     }

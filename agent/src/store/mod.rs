@@ -11,9 +11,11 @@ mod draft;
 mod names;
 mod seal;
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
 use jiff::Timestamp;
+use nix::fcntl::{Flock, FlockArg};
 use reinstate_api::{BackupDetails, Code, DeviceIdentity, Failure};
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +82,15 @@ impl Store {
 
     pub fn folder(&self) -> &Folder {
         &self.folder
+    }
+
+    /// Held by a root process for as long as it works on the store: such a process outlives a daemon
+    /// that is killed. Whoever cleans up waits for it.
+    pub fn alone(&self) -> Result<Flock<File>, Failure> {
+        let folder = self.folder.folder(GENERATIONS)?;
+        let cannot = |e: std::io::Error| Failure::io("cannot lock the store", &e);
+        let fd = folder.fd().try_clone().map_err(cannot)?;
+        Flock::lock(File::from(fd), FlockArg::LockExclusive).map_err(|(_, errno)| cannot(errno.into()))
     }
 
     /// An empty draft under a name; what stood there is thrown away.
@@ -184,6 +195,14 @@ impl Generation {
         Ok(index)
     }
 
+    /// A file that is not what was staged.
+    pub fn damaged(&self, entry: &Entry, digest: Digest, expected: Digest) -> Failure {
+        Failure::new(
+            Code::DigestMismatch,
+            format!("{} in generation {} has digest {digest}, not {expected}", entry.path, self.number()),
+        )
+    }
+
     /// A file's clear content. The caller checks its digest as it reads.
     pub fn open(&self, entry: &Entry, key: &SealKey) -> Result<Box<dyn Read>, Failure> {
         let EntryKind::File { sealed, .. } = entry.kind else {
@@ -195,10 +214,7 @@ impl Generation {
 
     /// The paths of sealed files.
     pub fn sealed<'a>(&self, index: &'a Index) -> impl Iterator<Item = &'a TreePath> {
-        index
-            .iter()
-            .filter(|(_, entry)| matches!(entry.kind, EntryKind::File { sealed: true, .. }))
-            .map(|(_, entry)| &entry.path)
+        index.iter().filter(|(_, entry)| entry.is_sealed()).map(|(_, entry)| &entry.path)
     }
 }
 

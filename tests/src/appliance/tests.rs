@@ -104,8 +104,7 @@ fn no_line_that_an_appliance_is_delivered_with_is_refused() {
         let (_, _, domains) = load(root.path());
         for (path, name) in owned(root.path(), &domains) {
             let text = std::fs::read_to_string(root.path().join(path.as_str())).unwrap();
-            let refused = domains.get(&name).unwrap().refused_line(&path, &text);
-            assert_eq!(refused, None, "{path}");
+            domains.get(&name).unwrap().inspect(&path, text.as_bytes()).unwrap();
         }
     }
 }
@@ -145,7 +144,7 @@ fn a_line_that_would_run_a_program_or_equal_root_is_refused() {
         let path: TreePath = path.parse().unwrap();
         let domain = domains.get(domain).unwrap();
         assert!(domain.owns(&path), "{path}");
-        let refused = domain.refused_line(&path, line).is_some();
+        let refused = domain.inspect(&path, line.as_bytes()).is_err();
         assert!(refused, "{path}: {line}");
     }
 }

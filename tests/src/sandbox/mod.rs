@@ -3,7 +3,7 @@
 mod copy;
 mod options;
 mod picture;
-mod signals;
+pub(crate) mod signals;
 mod stage;
 
 use std::io::Write;

@@ -1,0 +1,160 @@
+//! A download: an archive on its way from a server into the backup folder, kept as `.part` until it
+//! is whole, and read from byte 0 while it comes.
+
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use bytes::{Buf, Bytes};
+use reinstate_api::{Code, Failure, Location};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::fetch::RemoteFile;
+use crate::files::{Folder, Writer, found};
+
+/// Pieces on their way from the network to the disk: at most 32 KiB each.
+const IN_FLIGHT: usize = 32;
+
+/// Free space that a download leaves to everything else: 16 MiB.
+const SPARE: u64 = 16 << 20;
+
+/// Which remote file a `.part` is the beginning of.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Origin {
+    host: String,
+    port: u16,
+    user: String,
+    path: String,
+    size: u64,
+    modified: Option<i64>,
+}
+
+fn part_name(file: &str) -> String {
+    format!("{file}.part")
+}
+
+fn origin_name(file: &str) -> String {
+    format!(".{file}.part.toml")
+}
+
+/// A download that is not whole yet.
+pub struct Part {
+    folder: Folder,
+    name: String,
+    writer: Writer,
+    have: u64,
+}
+
+impl Part {
+    /// Goes on with the part that is there, if it is the beginning of this very file; `no-space` where
+    /// the rest does not fit.
+    pub fn open(
+        folder: &Folder,
+        file: &str,
+        location: &Location,
+        remote: &RemoteFile,
+    ) -> Result<Self, Failure> {
+        let (name, record) = (part_name(file), origin_name(file));
+        let origin = Origin {
+            host: location.host.clone(),
+            port: location.port,
+            user: location.user.clone(),
+            path: location.path.clone(),
+            size: remote.size,
+            modified: remote.modified,
+        };
+        let known = found(folder.read(&record, 16 << 10))?
+            .and_then(|bytes| toml::from_str::<Origin>(&String::from_utf8_lossy(&bytes)).ok());
+        let length = found(folder.open_file(&name))?
+            .and_then(|file| file.metadata().ok())
+            .map(|meta| meta.len())
+            .filter(|length| *length <= remote.size);
+        let same = known.as_ref() == Some(&origin) && remote.resumable && remote.modified.is_some();
+        let have = length.filter(|_| same).unwrap_or(0);
+        let free = folder.free()?.0;
+        let need = (remote.size - have).saturating_add(SPARE);
+        if need > free {
+            return Err(Failure::new(
+                Code::NoSpace,
+                format!("free space in /var/sf/backup: {need} bytes are needed, {free} are free"),
+            )
+            .hint("remove old backups from /var/sf/backup"));
+        }
+        let writer = if have > 0 {
+            let writer = folder.open_to_write(&name)?;
+            writer
+                .file()
+                .seek(SeekFrom::Start(have))
+                .map_err(|e| Failure::io(format_args!("cannot continue {name}"), &e))?;
+            writer
+        } else {
+            folder.remove_if_there(&name)?;
+            let text = toml::to_string(&origin)
+                .map_err(|e| Failure::new(Code::Internal, format!("{record} cannot be written: {e}")))?;
+            folder.replace(&record, text.as_bytes(), 0o600)?;
+            folder.create(&name, 0o600)?
+        };
+        Ok(Self { folder: folder.clone(), name, writer, have })
+    }
+
+    /// Bytes that an earlier fetch has brought: the next one begins there.
+    pub fn have(&self) -> u64 {
+        self.have
+    }
+
+    /// Where the fetch sends to, and what the archive is read from: from byte 0, what is here already,
+    /// then what comes, which is written on the way. The reader blocks: it is for a thread of its own.
+    pub fn begin(self) -> Result<(mpsc::Sender<Bytes>, impl Read + Send + 'static), Failure> {
+        let (sender, receiver) = mpsc::channel(IN_FLIGHT);
+        let here = self.folder.open_file(&self.name)?.take(self.have);
+        Ok((sender, here.chain(Incoming { receiver, writer: self.writer, piece: Bytes::new() })))
+    }
+}
+
+/// What comes from the network, written to the part before anybody sees it.
+struct Incoming {
+    receiver: mpsc::Receiver<Bytes>,
+    writer: Writer,
+    piece: Bytes,
+}
+
+impl Read for Incoming {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.receiver.blocking_recv() {
+                None => return Ok(0),
+                Some(piece) => {
+                    self.writer.write_all(&piece).map_err(|error| {
+                        io::Error::other(Failure::io("cannot write to /var/sf/backup", &error))
+                    })?;
+                    self.piece = piece;
+                }
+            }
+        }
+        let length = buf.len().min(self.piece.len());
+        self.piece.copy_to_slice(&mut buf[..length]);
+        Ok(length)
+    }
+}
+
+/// A whole archive gets its name, durably; one that broke off stays to be gone on with; anything else
+/// goes.
+pub fn settle<T>(folder: &Folder, file: &str, read: &Result<T, Vec<Failure>>) -> Result<(), Failure> {
+    let (part, record) = (part_name(file), origin_name(file));
+    match read {
+        Ok(_) => {
+            folder.open_to_write(&part)?.sync()?;
+            folder.rename(&part, file)?;
+        }
+        Err(failures) if keeps_part(failures) => return Ok(()),
+        Err(_) => folder.remove_if_there(&part)?,
+    }
+    folder.remove_if_there(&record)?;
+    Ok(folder.sync("")?)
+}
+
+/// Whether a download that ended so stays to be gone on with.
+pub fn keeps_part(failures: &[Failure]) -> bool {
+    let broke_off = [Code::ConnectionLost, Code::Stalled, Code::Aborted, Code::Unanswered, Code::Declined];
+    failures.iter().all(|failure| broke_off.contains(&failure.code))
+}
