@@ -20,6 +20,9 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, UnlinkatFlags};
 use reinstate_api::Failure;
 
+/// How often a path with `..` in it is resolved, where the kernel cannot be sure.
+const TRIES: usize = 1000;
+
 /// A step that changes a disk.
 #[derive(Clone, Copy, Debug)]
 pub enum Step<'a> {
@@ -208,7 +211,12 @@ impl Folder {
 
     fn resolve_in_root(&self, rel: &Path, flags: OFlag) -> Result<OwnedFd> {
         let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-        nix::fcntl::openat2(&*self.fd, rel, how).map_err(|e| self.error("open", rel, e.into()))
+        // A rename or a mount anywhere on the machine, while the kernel takes a `..`, makes it ask for another try.
+        let opened = (0..TRIES)
+            .map(|_| nix::fcntl::openat2(&*self.fd, rel, how))
+            .find(|opened| *opened != Err(Errno::EAGAIN))
+            .unwrap_or(Err(Errno::EAGAIN));
+        opened.map_err(|e| self.error("open", rel, e.into()))
     }
 
     /// Creates a file that must not exist yet.

@@ -285,6 +285,7 @@ fn too_large(path: &str, size: u64, options: &Options) -> Failure {
         Code::ArchiveTooLarge,
         format!("{} has {size} bytes; at most {max} are taken", excerpt(path, 400)),
     )
+    .hint("check that this is the backup; raise the agent's limit if it is")
 }
 
 #[cfg(test)]

@@ -32,11 +32,9 @@ pub fn seed() -> u64 {
 
 /// An appliance that has made a backup and has failed since.
 pub struct Donor {
-    pub root: PathBuf,
     /// Its configuration when the backup was made.
     pub tree: Tree,
     pub archive: Vec<u8>,
-    _folder: TempDir,
 }
 
 impl Donor {
@@ -67,7 +65,7 @@ impl Donor {
         let archive = fs::read(root.join(reinstate_api::BACKUP_FOLDER).join(made.file)).unwrap();
         let tree = Tree::read(&root, &NO_CONFIGURATION).unwrap();
         machine.stop();
-        Self { root, tree, archive, _folder: folder }
+        Self { tree, archive }
     }
 }
 
@@ -91,8 +89,9 @@ pub struct Scene {
     pub donor: Arc<Donor>,
     /// The replacement as it was before anybody typed anything.
     pub before: Tree,
+    mounts: bool,
     served: TempDir,
-    place: TempDir,
+    _place: TempDir,
 }
 
 impl Scene {
@@ -118,15 +117,19 @@ impl Scene {
         replacement.build(&root).unwrap();
         let program = program(place.path(), &root);
         let mut scene = Self {
-            machine: Machine::new(program, &root),
+            mounts: program != Path::new(PROGRAM),
+            machine: Machine::new(&program, &root),
             before: Tree::default(),
             donor: donor.clone(),
             served,
-            place,
+            _place: place,
         };
         scene.serve(FILE, &donor.archive);
         scene.machine.start().unwrap();
         scene.keep(FILE, &donor.archive);
+        let generations = names(&scene.daemons_root().join("var/lib/reinstate/generations"));
+        let log = fs::read_to_string(scene.machine.log()).unwrap();
+        assert_eq!(generations, BTreeSet::from(["0".to_owned()]), "{log}");
         scene.before = Tree::read(&root, &NO_CONFIGURATION).unwrap();
         scene
     }
@@ -135,13 +138,11 @@ impl Scene {
         self.machine.root()
     }
 
-    /// Beside the replacement's root, and gone with the test.
-    pub fn place(&self) -> &Path {
-        self.place.path()
-    }
-
-    /// The root as the daemon sees it, mounts of its own included.
+    /// The root as the daemon sees it, where it has mounts of its own.
     pub fn daemons_root(&self) -> PathBuf {
+        if !self.mounts {
+            return self.root().to_owned();
+        }
         let daemon = self.machine.daemon().expect("the daemon runs");
         let root = self.root().strip_prefix("/").unwrap();
         Path::new("/proc").join(daemon.to_string()).join("root").join(root)

@@ -113,8 +113,10 @@ fn no_key_lies_in_the_clear(scene: &Scene) {
     for (path, node) in scene.donor.tree.iter().filter(|(path, _)| secret(path)) {
         let Kind::File(content) = &node.kind else { continue };
         let text = String::from_utf8_lossy(content);
-        let body = text.lines().filter(|line| line.len() > 30 && !line.contains("---"));
-        // Not what every key of its kind begins with, nor the public half, which a certificate holds too.
+        // An OpenSSH key begins with what every key of its kind begins with.
+        let same = if text.contains("OPENSSH") { 1 } else { 0 };
+        let body = text.lines().filter(|line| line.len() > 30 && !line.contains("---")).skip(same);
+        // A certificate holds the public half too.
         let public = |line: &str| {
             let others = scene.donor.tree.iter().filter(|(other, _)| *other != path);
             let mut contents = others.filter_map(|(_, node)| match &node.kind {
