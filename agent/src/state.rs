@@ -119,8 +119,10 @@ impl StateFile {
 
     /// The record as it is; a fresh one where there is none yet.
     pub fn read(&self) -> Result<State, Failure> {
-        let Some(bytes) = found(self.folder.read(FILE, MAX_BYTES))? else {
-            return Ok(State::default());
+        let bytes = match found(self.folder.read(FILE, MAX_BYTES)) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(State::default()),
+            Err(error) => return Err(unreadable(&error.to_string())),
         };
         let text = String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8 text"))?;
         #[derive(Deserialize)]
