@@ -212,7 +212,7 @@ impl Folder {
 
     fn resolve_in_root(&self, rel: &Path, flags: OFlag) -> Result<OwnedFd> {
         let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-        nix::fcntl::openat2(&*self.fd, rel, how).map_err(|e| self.error("open", rel, e.into()))
+        open_beneath(&self.fd, rel, how).map_err(|e| self.error("open", rel, e.into()))
     }
 
     /// Creates a file that must not exist yet.
@@ -491,7 +491,7 @@ impl Folder {
         // The kernel refuses O_PATH | O_NOFOLLOW on a link under RESOLVE_NO_SYMLINKS only for links
         // on the way; the last component is what O_NOFOLLOW is for.
         let how = OpenHow::new().flags(flags).mode(mode).resolve(resolve);
-        Ok(nix::fcntl::openat2(&*self.fd, rel, how)?)
+        Ok(open_beneath(&self.fd, rel, how)?)
     }
 
     fn step(&self, step: Step<'_>, mut run: impl FnMut() -> io::Result<()>) -> io::Result<()> {
@@ -501,6 +501,19 @@ impl Folder {
     fn error(&self, doing: &'static str, rel: &Path, source: io::Error) -> Error {
         Error { doing, path: self.path.join(rel), source }
     }
+}
+
+/// The kernel gives up on a `..` while anything on the machine is renamed or mounted, and asks to be
+/// asked again.
+fn open_beneath(folder: &OwnedFd, rel: &Path, how: OpenHow) -> nix::Result<OwnedFd> {
+    const TRIES: u32 = 1000;
+    for _ in 1..TRIES {
+        match nix::fcntl::openat2(folder, rel, how) {
+            Err(Errno::EAGAIN) => std::thread::yield_now(),
+            done => return done,
+        }
+    }
+    nix::fcntl::openat2(folder, rel, how)
 }
 
 /// A file being written.
