@@ -252,12 +252,14 @@ impl Appliance {
 
     fn activate(self) -> Result<(), Failure> {
         let Self { root, domains, store, state, .. } = &self;
+        let _alone = store.alone()?;
         let done = Activation { root, domains, store, state }.run()?;
         tracing::info!(?done, "activation");
         print_json(&())
     }
 
     fn snapshot(self, number: u64, origin: String) -> Result<(), Failure> {
+        let _alone = self.store.alone()?;
         let facts = Facts::read(&self.root, &self.profile)?;
         let mut draft = self.store.draft(&format!("snapshot-{number}"))?;
         live::snapshot(&self.root, &self.domains, &mut draft)?;

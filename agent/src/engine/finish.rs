@@ -20,6 +20,10 @@ impl Engine {
     /// with the job that a reboot was part of.
     pub async fn recover(&self) -> Result<(), Failure> {
         let parts = self.parts();
+        // A process that the last run has started may still be at work.
+        let store = parts.store.clone();
+        let alone = tokio::task::spawn_blocking(move || store.alone().map(drop));
+        alone.await.map_err(|_| Failure::new(Code::Internal, "the waiting thread ended early"))??;
         let state = parts.state.read()?;
         parts.store.discard_drafts()?;
         if !parts.store.numbers()?.contains(&0) && state.job.is_none() {

@@ -11,9 +11,11 @@ mod draft;
 mod names;
 mod seal;
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
 use jiff::Timestamp;
+use nix::fcntl::{Flock, FlockArg};
 use reinstate_api::{BackupDetails, Code, DeviceIdentity, Failure};
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +82,15 @@ impl Store {
 
     pub fn folder(&self) -> &Folder {
         &self.folder
+    }
+
+    /// Held by a root process for as long as it works on the store: such a process outlives a daemon
+    /// that is killed. Whoever cleans up waits for it.
+    pub fn alone(&self) -> Result<Flock<File>, Failure> {
+        let folder = self.folder.folder(GENERATIONS)?;
+        let cannot = |e: std::io::Error| Failure::io("cannot lock the store", &e);
+        let fd = folder.fd().try_clone().map_err(cannot)?;
+        Flock::lock(File::from(fd), FlockArg::LockExclusive).map_err(|(_, errno)| cannot(errno.into()))
     }
 
     /// An empty draft under a name; what stood there is thrown away.
