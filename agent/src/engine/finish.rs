@@ -99,7 +99,10 @@ pub(super) async fn decide(context: &Context) {
         let switch = match engine.parts().state.read()?.running()?.stage {
             Stage::Activated(switch) => switch,
             // Activation has found neither whole.
-            _ => return Ok(()),
+            _ => {
+                engine.refresh();
+                return Ok(());
+            }
         };
         context.show(|view| view.phase = Phase::Finishing);
         if let Ok(held) = Held::resume(engine.parts().store.folder(), context.job.id) {
@@ -135,36 +138,33 @@ async fn health(context: &Context, switch: &Switch) -> Result<Vec<Failure>, Fail
     let deadline = tokio::time::Instant::now() + Duration::from_secs(health.deadline);
     loop {
         let mut failures = Vec::new();
-        let inactive = parts.platform.inactive_units(&health.units).await?;
-        if !inactive.is_empty() {
-            failures.push(
-                Failure::new(
-                    Code::Unhealthy,
-                    format!(
-                        "critical units: {} expected active, not active are {}",
-                        health.units.join(", "),
-                        inactive.join(", ")
-                    ),
-                )
-                .hint("the old configuration comes back"),
-            );
+        // What cannot be looked at is not healthy either.
+        match parts.platform.inactive_units(&health.units).await {
+            Ok(inactive) if inactive.is_empty() => {}
+            Ok(inactive) => failures.push(unhealthy(format!(
+                "critical units: {} expected active, not active are {}",
+                health.units.join(", "),
+                inactive.join(", ")
+            ))),
+            Err(failure) => failures.push(unhealthy(format!("critical units: {failure}"))),
         }
-        let addresses = parts.platform.management_addresses().await?;
-        if let Some(missing) = expected.iter().find(|address| !addresses.contains(address)) {
-            failures.push(
-                Failure::new(
-                    Code::Unhealthy,
-                    format!(
-                        "management address: {missing} expected, configured are {}",
-                        addresses.join(", ")
-                    ),
-                )
-                .hint("the old configuration comes back"),
-            );
+        match parts.platform.management_addresses().await {
+            Ok(addresses) => {
+                let missing = expected.iter().find(|address| !addresses.contains(address));
+                failures.extend(missing.map(|missing| {
+                    let configured = addresses.join(", ");
+                    unhealthy(format!("management address: {missing} expected, configured are {configured}"))
+                }));
+            }
+            Err(failure) => failures.push(unhealthy(format!("management address: {failure}"))),
         }
         if failures.is_empty() || tokio::time::Instant::now() + PAUSE > deadline {
             return Ok(failures);
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+fn unhealthy(why: String) -> Failure {
+    Failure::new(Code::Unhealthy, why).hint("the old configuration comes back")
 }
