@@ -12,7 +12,7 @@ use super::receive::{Receiving, receive};
 use super::{Work, finish};
 use crate::diff;
 use crate::facts::Facts;
-use crate::job::MAX_REBOOTS;
+use crate::job::{MAX_REBOOTS, Stage};
 use crate::lock::{self, Held};
 use crate::resolve::resolve;
 use crate::stage::Staged;
@@ -366,13 +366,15 @@ pub(super) async fn reboot(context: &Context) {
 }
 
 async fn activate_now(context: &Context) {
-    match context.engine.parts().platform.activate_now().await {
-        Ok(()) => finish::decide(context).await,
-        Err(failure) => {
-            tracing::error!(code = %failure.code, "{failure}");
-            context.note(failure.message);
-            context.engine.refresh();
-        }
+    let parts = context.engine.parts();
+    if let Err(failure) = parts.platform.activate_now().await {
+        tracing::error!(code = %failure.code, "{failure}");
+        context.note(failure.message);
+    }
+    // However it ended, the record tells how far it came; a boot goes on where it broke off.
+    match parts.state.read().map(|state| state.job.map(|job| job.stage)) {
+        Ok(Some(Stage::Pending(_))) => reboot(context).await,
+        _ => finish::decide(context).await,
     }
 }
 
