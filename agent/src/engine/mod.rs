@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use reinstate_api::{
-    Answer, AnswerRequest, BACKUP_FOLDER, Code, Failure, JobKind, JobView, Phase, RestoreRequest, Source,
-    Status,
+    Answer, AnswerRequest, BACKUP_FOLDER, Code, Failure, JobKind, JobView, Outcome, Phase, RestoreRequest,
+    Source, Status,
 };
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
@@ -232,6 +232,9 @@ impl Engine {
                             "neither configuration could be made whole; network and SSH stay down".into(),
                         );
                         status.warnings.extend(failures.iter().map(|failure| failure.message.clone()));
+                        if let Some(view) = &mut status.job {
+                            view.outcome = Some(Outcome::Broken { failures: failures.clone() });
+                        }
                     }
                 }
                 Err(failure) => status.warnings.push(failure.message),
