@@ -23,7 +23,7 @@ const BUFFER: usize = 128 << 10;
 /// of it is good: a damaged generation leaves the live configuration alone.
 pub(super) fn apply(root: &Folder, domains: &Domains, generation: &Generation) -> Result<(), Failure> {
     let index = generation.index()?;
-    permit(domains, &index)?;
+    permit(domains, generation, &index)?;
     let names = names(root, generation, &index)?;
     let key = generation.key()?;
     secrets::unseal(root, generation, &index, &names)?;
@@ -51,7 +51,20 @@ pub(super) fn apply(root: &Folder, domains: &Domains, generation: &Generation) -
 }
 
 /// Activation trusts nobody: what no domain owns or declares is refused here, whoever staged it.
-fn permit(domains: &Domains, index: &Index) -> Result<(), Failure> {
+fn permit(domains: &Domains, generation: &Generation, index: &Index) -> Result<(), Failure> {
+    let listed = &generation.record.domains;
+    let unknown = listed.iter().find(|name| domains.stored().all(|domain| domain.name != **name));
+    let unlisted = index.domains.iter().find(|(name, entries)| !entries.is_empty() && !listed.contains(name));
+    if let Some(name) = unknown.or(unlisted.map(|(name, _)| name)) {
+        return Err(Failure::new(
+            Code::DomainUnknown,
+            format!(
+                "generation {} is not activated: domain '{}' is not one of this appliance's, or not in its record",
+                generation.number(),
+                one_line(name)
+            ),
+        ));
+    }
     let refused = |entry: &Entry, why: &str| {
         Failure::new(Code::PathNotOwned, format!("{} is not activated: {why}", entry.path))
     };
