@@ -2,6 +2,7 @@
 
 pub mod appliance;
 pub mod client;
+pub mod fault;
 pub mod machine;
 pub mod relay;
 pub mod rogue;

@@ -20,6 +20,7 @@ use nix::unistd::Pid;
 use reinstate_api::Status;
 
 use crate::client::Client;
+use crate::fault::Fault;
 use crate::{Result, doing};
 
 /// How often something that is waited for is looked at.
@@ -62,6 +63,7 @@ struct State {
     reboots: u32,
     failed: Option<String>,
     gone: bool,
+    fault: Option<Fault>,
 }
 
 impl Machine {
@@ -94,6 +96,11 @@ impl Machine {
 
     pub fn status(&self) -> Result<Status> {
         self.client().get("/v1/status")
+    }
+
+    /// The next process of the agent that runs `fault`'s verb does not get past it.
+    pub fn arm(&self, fault: Fault) {
+        self.shared().lock().fault = Some(fault);
     }
 
     /// Boots, and returns when the agent answers.
@@ -451,7 +458,9 @@ impl Shared {
 
     fn spawn(&self, verb: &str) -> Result<Child> {
         let log = doing("open", &self.log, self.open_log())?;
+        let fault = self.lock().fault.take_if(|fault| fault.applies(verb));
         let child = Command::new(&self.program)
+            .args(fault.iter().flat_map(Fault::words))
             .arg("reinstated")
             .arg("--root")
             .arg(&self.root)

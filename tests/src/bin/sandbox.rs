@@ -16,6 +16,7 @@ fn main() -> ExitCode {
             let prefix = vec![program.into_os_string(), "reinstated".into()];
             reinstate_agent::cli::run_as(prefix, words.skip(1))
         }
+        Some("fault") => reinstate_tests::fault::run(program, words.skip(1)),
         // The shell expects its own name first.
         Some("shell") => reinstate_shell::run(words),
         _ => reinstate_tests::sandbox::run(&program),
