@@ -20,9 +20,6 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, UnlinkatFlags};
 use reinstate_api::Failure;
 
-/// How often a path with `..` in it is resolved, where the kernel cannot be sure.
-const TRIES: usize = 1000;
-
 /// A step that changes a disk.
 #[derive(Clone, Copy, Debug)]
 pub enum Step<'a> {
@@ -211,12 +208,7 @@ impl Folder {
 
     fn resolve_in_root(&self, rel: &Path, flags: OFlag) -> Result<OwnedFd> {
         let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-        // A rename or a mount anywhere on the machine, while the kernel takes a `..`, makes it ask for another try.
-        let opened = (0..TRIES)
-            .map(|_| nix::fcntl::openat2(&*self.fd, rel, how))
-            .find(|opened| *opened != Err(Errno::EAGAIN))
-            .unwrap_or(Err(Errno::EAGAIN));
-        opened.map_err(|e| self.error("open", rel, e.into()))
+        open_beneath(&self.fd, rel, how).map_err(|e| self.error("open", rel, e.into()))
     }
 
     /// Creates a file that must not exist yet.
@@ -497,7 +489,7 @@ impl Folder {
         // The kernel refuses O_PATH | O_NOFOLLOW on a link under RESOLVE_NO_SYMLINKS only for links
         // on the way; the last component is what O_NOFOLLOW is for.
         let how = OpenHow::new().flags(flags).mode(mode).resolve(resolve);
-        Ok(nix::fcntl::openat2(&*self.fd, rel, how)?)
+        Ok(open_beneath(&self.fd, rel, how)?)
     }
 
     fn step(&self, step: Step<'_>, mut run: impl FnMut() -> io::Result<()>) -> io::Result<()> {
@@ -556,6 +548,19 @@ impl Write for Writer {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// The kernel gives up on a `..` while anything on the machine is renamed or mounted, and asks to be
+/// asked again.
+fn open_beneath(folder: &OwnedFd, rel: &Path, how: OpenHow) -> nix::Result<OwnedFd> {
+    const TRIES: u32 = 1000;
+    for _ in 1..TRIES {
+        match nix::fcntl::openat2(folder, rel, how) {
+            Err(Errno::EAGAIN) => std::thread::yield_now(),
+            done => return done,
+        }
+    }
+    nix::fcntl::openat2(folder, rel, how)
 }
 
 fn parent_of(rel: &Path) -> &Path {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use rand::RngExt;
 use reinstate_api::{Code, Outcome};
 
-use crate::scene::{AGENT, Job, Scene, Stage, each, random};
-use crate::steps::assert_rolled_back;
+use crate::scene::{AGENT, Scene, Stage, each, random};
+use crate::trial::Job;
 
 fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -56,7 +56,7 @@ fn one_flipped_bit_in_the_staged_generation_takes_the_restore_back() {
         let plain = plain && !path.to_string_lossy().ends_with(".key");
         let expected = if plain { Code::DigestMismatch } else { failures[0].code };
         assert_ne!(failures[0].code, Code::Internal);
-        assert_rolled_back(&trial, &scene.old, expected);
+        trial.assert_rolled_back(&scene.old, expected);
         assert_eq!(trial.machine.reboots(), 0);
     });
 }
@@ -84,7 +84,7 @@ fn a_damaged_record_of_the_staged_generation_takes_the_restore_back() {
         else {
             panic!("{:?}\n{}", trial.history(), trial.log())
         };
-        assert_rolled_back(&trial, &scene.old, failures[0].code);
+        trial.assert_rolled_back(&scene.old, failures[0].code);
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use reinstate_agent::job::{MAX_BOOTS, MAX_REBOOTS};
 use reinstate_api::{Code, Phase};
 
-use crate::scene::{Job, Scene, Stage, replacement, until};
-use crate::steps::assert_rolled_back;
+use crate::scene::{Scene, Stage, empty_run, replacement, until};
+use crate::trial::Job;
 
 #[test]
 fn a_missing_management_address_takes_the_restore_back_once() {
@@ -26,7 +26,7 @@ fn a_missing_management_address_takes_the_restore_back_once() {
     let entry = trial.play(&Job::restore(&scene));
     assert!(entry.outcome.failures()[0].message.contains("192.0.2.10/24"), "{entry:?}");
     assert!(entry.outcome.failures()[0].message.contains("192.168.45.45/24"), "{entry:?}");
-    assert_rolled_back(&trial, &old, Code::Unhealthy);
+    trial.assert_rolled_back(&old, Code::Unhealthy);
     std::thread::sleep(Duration::from_millis(2500));
     assert_eq!(trial.machine.reboots(), 2, "there and back, and no more");
 }
@@ -56,7 +56,7 @@ fn a_critical_unit_that_fails_takes_the_restore_back_once() {
     trial.machine.wait_until_idle().unwrap();
     let entry = &trial.history()[0];
     assert!(entry.outcome.failures()[0].message.contains("systemd-networkd.service"), "{entry:?}");
-    assert_rolled_back(&trial, &old, Code::Unhealthy);
+    trial.assert_rolled_back(&old, Code::Unhealthy);
     // The old one is not healthy either now: that is no reason to go anywhere.
     std::thread::sleep(Duration::from_millis(2500));
     assert_eq!(trial.machine.reboots(), 2, "there and back, and no more");
@@ -81,7 +81,7 @@ fn an_agent_that_never_starts_after_the_activation_is_taken_back_by_the_boots() 
     }
     trial.machine.start().unwrap();
     trial.machine.wait_until_idle().unwrap();
-    assert_rolled_back(&trial, &scene.old, Code::Unhealthy);
+    trial.assert_rolled_back(&scene.old, Code::Unhealthy);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_reboot_that_never_comes_is_asked_for_a_few_times_only() {
     let scene = Scene::get();
     let mut trial = scene.trial(Stage::Committed);
     let asked = trial.root.join("run/reinstate/reboot");
-    crate::scene::empty_run(&trial.root);
+    empty_run(&trial.root);
     for start in 1..=MAX_REBOOTS + 2 {
         let mut daemon = trial.spawn("serve", None);
         until("the daemon answers", || trial.machine.status().is_ok());
@@ -111,4 +111,19 @@ fn a_reboot_that_never_comes_is_asked_for_a_few_times_only() {
     trial.machine.start().unwrap();
     trial.machine.wait_until_idle().unwrap();
     assert!(trial.assert_old_or_new(&scene.old, &scene.new, 0, "restarted by hand"));
+}
+
+#[test]
+fn a_restore_after_which_the_appliance_cannot_be_looked_at_is_taken_back() {
+    let scene = Scene::get();
+    // The model is read from a file that the backup lacks.
+    let profile = "[identity]\nmodel = { file = \"/etc/appliance/pki/model\" }\n[health]\ndeadline = 1\n";
+    let appliance =
+        replacement().profile_override(profile).file("etc/appliance/pki/model", "MODEL=VFW-100\n", 0o644);
+    let mut trial = scene.trial_of(&appliance);
+    trial.machine.start().unwrap();
+    let old = trial.picture();
+    let entry = trial.play(&Job::restore(&scene));
+    assert!(entry.outcome.failures()[0].message.contains("management address"), "{entry:?}");
+    trial.assert_rolled_back(&old, Code::Unhealthy);
 }

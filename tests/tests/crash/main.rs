@@ -11,3 +11,4 @@ mod record;
 mod returns;
 mod scene;
 mod steps;
+mod trial;

@@ -2,10 +2,12 @@
 
 use std::fs;
 
+use rand::RngExt;
 use reinstate_api::{Code, Outcome, Phase};
 use reinstate_tests::fault::{Fault, Kind};
 
-use crate::scene::{AGENT, Job, Scene, Stage, empty_run, names, until};
+use crate::scene::{AGENT, Scene, Stage, empty_run, names, random, until};
+use crate::trial::Job;
 
 #[test]
 fn a_kill_before_the_commit_leaves_the_old_configuration_and_says_in_which_phase() {
@@ -107,4 +109,21 @@ fn a_snapshot_that_outlives_the_daemon_leaves_nothing_behind() {
     std::thread::sleep(std::time::Duration::from_secs(2));
     assert!(!trial.assert_old_or_new(&scene.old, &scene.new, 0, "an orphan"));
     assert_eq!(trial.history().len(), 1);
+}
+
+#[test]
+fn a_snapshot_that_is_killed_ends_the_restore_and_leaves_nothing_behind() {
+    let scene = Scene::get();
+    let mut random = random();
+    for _ in 0..4 {
+        let step = random.random_range(0..60);
+        let mut trial = scene.trial(Stage::Ready);
+        trial.machine.arm(Fault::below_daemon("snapshot", Kind::Kill(step)));
+        trial.machine.start().unwrap();
+        let entry = trial.play(&Job::restore(&scene));
+        assert!(matches!(entry.outcome, Outcome::Failed { .. }), "step {step}: {entry:?}");
+        assert_eq!(entry.phase, Phase::Snapshotting, "step {step}");
+        trial.assert_is(&scene.old, &format!("snapshot killed at step {step}"));
+        trial.assert_clean(&format!("snapshot killed at step {step}"));
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use crate::scene::{AGENT, Job, Scene, Stage, names};
+use crate::scene::{AGENT, Scene, Stage, names};
+use crate::trial::Job;
 
 #[test]
 fn a_record_that_cannot_be_read_is_kept_and_nothing_is_touched() {
@@ -33,7 +34,7 @@ fn a_record_that_cannot_be_read_is_kept_and_nothing_is_touched() {
         for job in [Job::restore(&scene), Job::rollback(), Job::factory(), Job::delete_manager()] {
             let (code, answer) = job.ask(&trial.machine.client()).unwrap();
             assert!(code >= 400, "{why}: {answer}");
-            assert_eq!(answer["code"], "state-unreadable", "{why}: {answer}");
+            assert_eq!(answer["failures"][0]["code"], "state-unreadable", "{why}: {answer}");
         }
         trial.machine.stop();
         assert!(fs::read(agent.join("state.toml")).unwrap() == content, "{why}: the record was changed");
@@ -52,6 +53,6 @@ fn a_record_that_is_not_a_file_is_said_to_be_unreadable() {
     fs::create_dir(&record).unwrap();
     trial.machine.start().unwrap();
     let (_, answer) = Job::restore(&scene).ask(&trial.machine.client()).unwrap();
-    assert_eq!(answer["code"], "state-unreadable", "{answer}");
+    assert_eq!(answer["failures"][0]["code"], "state-unreadable", "{answer}");
     trial.assert_is(&scene.old, "unreadable");
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Barrier;
 
-use crate::scene::{Job, Scene, Stage};
+use crate::scene::{Scene, Stage};
+use crate::trial::Job;
 
 #[test]
 fn of_two_restores_at_once_one_is_told_that_the_other_runs() {
@@ -23,7 +24,7 @@ fn of_two_restores_at_once_one_is_told_that_the_other_runs() {
     });
     let busy: Vec<_> = answers.iter().filter(|(status, _)| *status >= 400).collect();
     assert_eq!(busy.len(), 1, "{answers:?}");
-    assert_eq!(busy[0].1["code"], "busy", "{answers:?}");
+    assert_eq!(busy[0].1["failures"][0]["code"], "busy", "{answers:?}");
     trial.machine.client().call("POST", "/v1/abort", None).unwrap();
     trial.machine.wait_until_idle().unwrap();
     trial.assert_is(&scene.old, "aborted");
