@@ -246,7 +246,12 @@ impl Bench {
 
         println!("\npeak memory of receiving");
         let large = figures::mib(peaks.iter().copied().max().unwrap_or_default());
-        let small = figures::mib(self.fetch(&self.sshd, &self.small, true, None)?.1.peak);
+        // Of as many runs: what else runs on the machine shows in the highest of them.
+        let mut smalls = Vec::new();
+        for _ in 0..peaks.len() {
+            smalls.push(self.fetch(&self.sshd, &self.small, true, None)?.1.peak);
+        }
+        let small = figures::mib(smalls.into_iter().max().unwrap_or_default());
         println!(
             "  {large:.1} MiB for {} bytes, {small:.1} MiB for {} bytes",
             self.large.bytes, self.small.bytes
