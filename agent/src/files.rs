@@ -218,7 +218,7 @@ impl Folder {
         // A rename or a mount anywhere on the machine, while the kernel takes a `..`, makes it ask for another try.
         let opened = (0..TRIES)
             .map(|_| nix::fcntl::openat2(&*self.fd, rel, how))
-            .find(|opened| *opened != Err(Errno::EAGAIN))
+            .find(|opened| !matches!(opened, Err(Errno::EAGAIN)))
             .unwrap_or(Err(Errno::EAGAIN));
         opened.map_err(|e| self.error("open", rel, e.into()))
     }
