@@ -290,9 +290,15 @@ impl Index {
         self.domains.get(domain)?.get(path)
     }
 
-    /// Bytes of content and number of entries.
+    /// Bytes of content and number of files.
     pub fn totals(&self) -> (u64, u64) {
-        self.iter().fold((0, 0), |(bytes, entries), (_, entry)| (bytes + entry.size(), entries + 1))
+        let files = self.iter().filter(|(_, entry)| entry.is_file());
+        files.fold((0, 0), |(bytes, files), (_, entry)| (bytes + entry.size(), files + 1))
+    }
+
+    /// Files, folders and links.
+    pub fn count(&self) -> u64 {
+        self.domains.values().map(|entries| entries.len() as u64).sum()
     }
 }
 

@@ -153,7 +153,7 @@ async fn run(
             facts: &facts,
             profile: &parts.profile,
             domains: &parts.domains,
-            live: live.totals(),
+            live: (live.totals().0, live.count()),
             space,
         };
         let mut told = |milestone: Milestone| match milestone {

@@ -130,7 +130,7 @@ impl Place {
             facts: &self.facts,
             profile: &self.profile,
             domains: &self.domains,
-            live: live.totals(),
+            live: (live.totals().0, live.count()),
             space: Space::look(self.store.folder(), &self.root, &self.root, 0).map_err(one)?,
         };
         let draft = self.store.draft("restore").map_err(one)?;
