@@ -27,6 +27,8 @@ pub struct Here<'a> {
     pub live: (u64, u64),
     /// What is free where generations are kept, and where the live configuration is.
     pub space: Space,
+    /// What is wrong already, to be reported with the rest.
+    pub known: Vec<Failure>,
 }
 
 /// Free bytes and inodes, of each file system that a restore writes to.
@@ -54,7 +56,7 @@ impl Space {
 
 /// Everything that is wrong with restoring this archive here.
 pub fn manifest(manifest: &Manifest, file: &str, here: &Here<'_>) -> Vec<Failure> {
-    let mut failures = Vec::new();
+    let mut failures = here.known.clone();
     hardware(manifest, here, &mut failures);
     software(manifest, here, &mut failures);
     registration(manifest, here, &mut failures);

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use bytes::{Buf, Bytes};
 use reinstate_api::{Code, Failure, Location};
@@ -15,6 +16,9 @@ use crate::files::{Folder, Writer, found};
 /// Pieces on their way from the network to the disk, of at most 32 KiB each; as many again are in the
 /// reader's hands.
 const IN_FLIGHT: usize = 16;
+
+/// Batches that are written and not read yet; each is of what was in flight.
+const BATCHES: usize = 4;
 
 /// Free space that a download leaves to everything else: 16 MiB.
 const SPARE: u64 = 16 << 20;
@@ -105,40 +109,44 @@ impl Part {
     }
 
     /// Where the fetch sends to, and what the archive is read from: from byte 0, what is here already,
-    /// then what comes, which is written on the way. The reader blocks: it is for a thread of its own.
+    /// then what comes, which a thread of its own writes first. The reader blocks.
     pub fn begin(self) -> Result<(mpsc::Sender<Bytes>, impl Read + Send + 'static), Failure> {
-        let (sender, receiver) = mpsc::channel(IN_FLIGHT);
         let here = self.folder.open_file(&self.name)?.take(self.have);
-        let (pieces, batch) = (VecDeque::with_capacity(IN_FLIGHT), Vec::with_capacity(IN_FLIGHT));
-        Ok((sender, here.chain(Incoming { receiver, writer: self.writer, pieces, batch })))
+        let (sender, arriving) = mpsc::channel(IN_FLIGHT);
+        let (written, batches) = sync_channel(BATCHES);
+        let writer = self.writer;
+        std::thread::Builder::new()
+            .name("download".into())
+            .spawn(move || write(arriving, writer, &written))
+            .map_err(|e| Failure::io("cannot start a thread", &e))?;
+        Ok((sender, here.chain(Incoming { batches, pieces: VecDeque::new() })))
     }
 }
 
-/// What comes from the network, written to the part before anybody sees it.
+type Batch = io::Result<Vec<Bytes>>;
+
+/// Writes what arrives, all that is there at a time, and hands it on. Ends when either side does.
+fn write(mut arriving: mpsc::Receiver<Bytes>, mut writer: Writer, written: &SyncSender<Batch>) {
+    loop {
+        let mut batch = Vec::with_capacity(IN_FLIGHT);
+        if arriving.blocking_recv_many(&mut batch, IN_FLIGHT) == 0 {
+            return;
+        }
+        let done = batch.iter().try_for_each(|piece| writer.write_all(piece));
+        let failed = done.is_err();
+        let batch = done
+            .map(|()| batch)
+            .map_err(|error| io::Error::other(Failure::io("cannot write to /var/sf/backup", &error)));
+        if written.send(batch).is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// What has arrived and is written.
 struct Incoming {
-    receiver: mpsc::Receiver<Bytes>,
-    writer: Writer,
-    /// Written and not read yet.
+    batches: Receiver<Batch>,
     pieces: VecDeque<Bytes>,
-    /// Empty between two reads; kept for its memory.
-    batch: Vec<Bytes>,
-}
-
-impl Incoming {
-    /// Waits for the next pieces and takes all that are there: the network's side is woken once for
-    /// all of them. `false` at the end.
-    fn take(&mut self) -> io::Result<bool> {
-        if self.receiver.blocking_recv_many(&mut self.batch, IN_FLIGHT) == 0 {
-            return Ok(false);
-        }
-        for piece in self.batch.drain(..) {
-            self.writer
-                .write_all(&piece)
-                .map_err(|error| io::Error::other(Failure::io("cannot write to /var/sf/backup", &error)))?;
-            self.pieces.push_back(piece);
-        }
-        Ok(true)
-    }
 }
 
 impl Read for Incoming {
@@ -146,8 +154,12 @@ impl Read for Incoming {
         let mut filled = 0;
         while filled < buf.len() {
             let Some(piece) = self.pieces.front_mut() else {
-                if filled > 0 || !self.take()? {
+                if filled > 0 {
                     break;
+                }
+                match self.batches.recv() {
+                    Ok(batch) => self.pieces.extend(batch?),
+                    Err(_) => break,
                 }
                 continue;
             };

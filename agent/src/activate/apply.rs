@@ -34,7 +34,12 @@ impl Unapplied {
 /// Everything is copied and verified beside its place first, and renamed into place only when all
 /// of it is good: a damaged generation leaves the live configuration alone.
 pub(super) fn apply(root: &Folder, domains: &Domains, generation: &Generation) -> Result<(), Unapplied> {
-    let (target, index) = prepare(root, domains, generation).map_err(Unapplied::Untouched)?;
+    let mut touched = false;
+    let prepared = prepare(root, domains, generation, &mut touched);
+    let (target, index) = prepared.map_err(|failure| match touched {
+        true => Unapplied::Touched(failure),
+        false => Unapplied::Untouched(failure),
+    })?;
     put(&target, &index).map_err(Unapplied::Touched)
 }
 
@@ -42,6 +47,7 @@ fn prepare<'a>(
     root: &'a Folder,
     domains: &'a Domains,
     generation: &'a Generation,
+    touched: &mut bool,
 ) -> Result<(Target<'a>, Index), Failure> {
     let index = generation.index()?;
     permit(domains, generation, &index)?;
@@ -49,7 +55,7 @@ fn prepare<'a>(
     let target = Target { root, domains, generation, names, key };
     remove_temporaries(root, domains, &index)?;
     for (domain, entry) in index.iter() {
-        target.make_way(domain, entry)?;
+        target.make_way(domain, entry, touched)?;
     }
     let mut buffer = vec![0; BUFFER];
     for (domain, entry) in index.iter().filter(|(_, entry)| !entry.is_folder()) {
@@ -125,7 +131,7 @@ impl Target<'_> {
     /// Makes the folders that are missing. Folders above an owned path are the image's; where one is
     /// missing it is made. What is of another kind than the generation's may go only if all of it is
     /// the domain's.
-    fn make_way(&self, domain: &str, entry: &Entry) -> Result<(), Failure> {
+    fn make_way(&self, domain: &str, entry: &Entry, touched: &mut bool) -> Result<(), Failure> {
         if let Some(parent) = entry.path.parent() {
             self.root.make_folders(&parent, 0o755)?;
         }
@@ -135,6 +141,7 @@ impl Target<'_> {
             (true, Some(Kind::Folder)) | (false, None | Some(Kind::File | Kind::Link)) => Ok(()),
             // Its children are prepared in it, so it has to be one now; the old generation has it back.
             (true, Some(_)) => {
+                *touched = true;
                 self.root.remove_file(&entry.path)?;
                 Ok(self.root.make_folder(&entry.path, 0o700)?)
             }

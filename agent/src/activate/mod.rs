@@ -82,10 +82,13 @@ impl Activation<'_> {
                         // What was live still is: the way back has nothing to copy.
                         Err(Unapplied::Untouched(failure)) if forward => {
                             self.go_back(failure)?;
-                            self.tidy(from)?;
-                            self.next(Job::activated)?;
-                            self.unseal(from)?;
-                            return Ok(Done::Activated(from));
+                            match self.tidy(from).and_then(|()| self.unseal(from)) {
+                                Ok(()) => {
+                                    self.next(Job::activated)?;
+                                    return Ok(Done::Activated(from));
+                                }
+                                Err(failure) => tracing::error!("generation {from}: {failure}"),
+                            }
                         }
                         Err(failed) => self.go_back(failed.failure())?,
                     }

@@ -56,25 +56,19 @@ pub(super) async fn run(context: Context, work: Work) {
     }
 }
 
-/// The end of a job that has changed nothing. The record goes first: after an unclear error it may
-/// hold a commit, and then nothing of the job may be thrown away.
+/// The end of a job that has changed nothing. The record is asked first: after an unclear error it
+/// may hold a commit, and then nothing of the job may be thrown away.
 async fn end(context: &Context, made: Made, failures: Option<Vec<Failure>>) {
-    let ended = context.engine.record(|state| {
-        let (job, now, active) = (state.running()?, Timestamp::now(), state.active);
-        let entry = match failures {
-            Some(failures) => job.fail(failures, now, active)?,
-            None => job.checked(now, active)?,
-        };
-        state.end(entry.clone());
-        Ok(entry)
-    });
-    let state = context.engine.parts().state.read();
-    match state.map(|state| state.job.map(|job| job.stage)) {
-        Ok(None) => {}
-        Ok(Some(Stage::Pending(_))) => return reboot(context).await,
-        _ => return conclude(context, ended),
-    }
     let engine = context.engine.clone();
+    match engine.parts().state.read().map(|state| state.job.map(|job| job.stage)) {
+        Ok(Some(Stage::Preparing { .. })) => {}
+        Ok(Some(Stage::Pending(_))) => return reboot(context).await,
+        _ => {
+            let unclear = Failure::new(Code::StateUnreadable, "the record of the job is gone");
+            return conclude(context, Err(unclear));
+        }
+    }
+    // Before the record: a full disk has room for it again.
     let cleaned = tokio::task::spawn_blocking(move || {
         let store = &engine.parts().store;
         engine.log("drafts cannot be thrown away", store.discard_drafts());
@@ -85,6 +79,15 @@ async fn end(context: &Context, made: Made, failures: Option<Vec<Failure>>) {
     if cleaned.await.is_err() {
         tracing::error!("the cleaning thread ended early");
     }
+    let ended = context.engine.record(|state| {
+        let (job, now, active) = (state.running()?, Timestamp::now(), state.active);
+        let entry = match failures {
+            Some(failures) => job.fail(failures, now, active)?,
+            None => job.checked(now, active)?,
+        };
+        state.end(entry.clone());
+        Ok(entry)
+    });
     context.engine.release(Some(context.job.id));
     conclude(context, ended);
 }
@@ -213,11 +216,11 @@ async fn prepare(
         keep(context, draft, number, format!("backup {file}"), manifest.device.clone(), Some(archive));
     let target = target.await.map_err(one)?;
     identity(&manifest, &target.tree().map_err(one)?, parts).map_err(one)?;
+    acceptable(context, &target, &snapshot).await.map_err(one)?;
     let refused = parts.platform.validate(number).await.map_err(one)?;
     if !refused.is_empty() {
         return Err(refused);
     }
-    acceptable(context, &target, &snapshot).await.map_err(one)?;
     if check {
         return Ok(Next::Checked);
     }
@@ -299,10 +302,10 @@ async fn delete_manager(context: &Context, made: &mut Made) -> Result<Next, Fail
     let draft = edited.await.map_err(|_| ended_early())??;
     let origin = "configure manager delete".to_owned();
     let target = keep(context, draft, number, origin, facts.device.clone(), None).await?;
+    acceptable(context, &target, &snapshot).await?;
     if let Some(refused) = parts.platform.validate(number).await?.into_iter().next() {
         return Err(refused);
     }
-    acceptable(context, &target, &snapshot).await?;
     commit(context, made, number, snapshot.number(), Vec::new())?;
     Ok(Next::ActivateNow)
 }

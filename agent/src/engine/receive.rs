@@ -17,7 +17,7 @@ use crate::check::{Here, Space};
 use crate::download::{Part, keeps_part, settle};
 use crate::facts::Facts;
 use crate::fetch::{self, Finished, Options, RemoteFile};
-use crate::files::found;
+use crate::files::{Folder, found};
 use crate::stage::{self, Milestone, Staged};
 use crate::store::Draft;
 use crate::tree::Index;
@@ -72,20 +72,7 @@ pub async fn receive(
                 _ = stop.wait_for(|stop| *stop) => return Err(one(stopped())),
             };
             let backups = context.engine.backups().map_err(one)?;
-            if let Some(there) = found(backups.stat(&file)).map_err(|e| one(e.into()))?
-                && there.size != remote.size
-            {
-                return Err(one(Failure::new(
-                    Code::BackupExists,
-                    format!(
-                        "{file} is in /var/sf/backup already, with {} bytes; the server's has {}",
-                        there.size, remote.size
-                    ),
-                )
-                .hint(format!(
-                    "restore the one that is there with `backup {file}`, or rename one of them"
-                ))));
-            }
+            let known = clash(&backups, &file, remote.size).map_err(one)?;
             let part = Part::open(&backups, &file, location, &remote).map_err(one)?;
             let from = part.have();
             if from > 0 {
@@ -94,7 +81,7 @@ pub async fn receive(
             let meter = Meter::new(remote.size, from);
             let (sender, input) = part.begin().map_err(one)?;
             let input = meter.clone().measure(input);
-            let fetch = Fetch { remote, from, sender };
+            let fetch = Fetch { remote, from, sender, known };
             let staged = run(context, file.clone(), receiving, meter, input, Some(fetch)).await;
             settle(&backups, &file, &staged).map_err(one)?;
             if let Err(failures) = &staged
@@ -105,6 +92,20 @@ pub async fn receive(
             staged
         }
     }
+}
+
+/// A backup that is here is not replaced by another one of the same name.
+fn clash(backups: &Folder, file: &str, size: u64) -> Result<Vec<Failure>, Failure> {
+    let there = found(backups.stat(file))?.filter(|there| there.size != size);
+    let clash = there.map(|there| {
+        let why = format!(
+            "{file} is in /var/sf/backup already, with {} bytes; the server's has {size}",
+            there.size
+        );
+        Failure::new(Code::BackupExists, why)
+            .hint(format!("restore the one that is there with `backup {file}`, or rename one of them"))
+    });
+    Ok(clash.into_iter().collect())
 }
 
 fn open_backup(context: &Context, file: &str) -> Result<File, Failure> {
@@ -129,6 +130,7 @@ struct Fetch {
     remote: RemoteFile,
     from: u64,
     sender: mpsc::Sender<Bytes>,
+    known: Vec<Failure>,
 }
 
 /// The one pass: a thread reads, hashes and stages while the network brings the rest.
@@ -143,6 +145,7 @@ async fn run(
     let Receiving { facts, live, draft, listed, mut stop } = receiving;
     let watcher = context.clone();
     let halt = meter.halt.clone();
+    let known = fetch.as_ref().map(|fetch| fetch.known.clone()).unwrap_or_default();
     let to_come = if fetch.is_some() { meter.total - meter.resumed } else { 0 };
     let staging = tokio::task::spawn_blocking(move || {
         let parts = watcher.engine.parts();
@@ -155,6 +158,7 @@ async fn run(
             domains: &parts.domains,
             live: (live.totals().0, live.count()),
             space,
+            known,
         };
         let mut told = |milestone: Milestone| match milestone {
             Milestone::Details(details) => watcher.show(|view| view.details = Some(*details)),
@@ -168,7 +172,7 @@ async fn run(
     });
     let fetching = async {
         match fetch {
-            Some(Fetch { remote, from, sender }) => remote.read(from, sender).await,
+            Some(Fetch { remote, from, sender, .. }) => remote.read(from, sender).await,
             None => Ok(Finished::Whole),
         }
     };

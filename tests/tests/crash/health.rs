@@ -124,6 +124,6 @@ fn a_restore_after_which_the_appliance_cannot_be_looked_at_is_taken_back() {
     trial.machine.start().unwrap();
     let old = trial.picture();
     let entry = trial.play(&Job::restore(&scene));
-    assert!(entry.outcome.failures()[0].message.contains("management address"), "{entry:?}");
+    assert!(entry.outcome.failures()[0].message.contains("health cannot be told"), "{entry:?}");
     trial.assert_rolled_back(&old, Code::Unhealthy);
 }

@@ -237,6 +237,8 @@ fn a_restore_lock_of_another_restore_is_respected_and_its_holder_named() {
 #[test]
 fn a_wrong_model_is_refused_within_two_seconds_although_a_gibibyte_is_still_to_come_at_1_mb_a_second() {
     let scene = Scene::new(Appliance::replacement().model("VFW-200"));
+    // Another one of that name would be refused as well.
+    fs::remove_file(scene.kept(FILE)).unwrap();
     let archive = &scene.donor.archive;
     scene.serve(FILE, &archive[..forge::end_of(archive, 1).unwrap()]);
     fs::File::options().write(true).open(scene.served(FILE)).unwrap().set_len(1 << 30).unwrap();
