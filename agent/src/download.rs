@@ -2,7 +2,7 @@
 //! is whole, and read from byte 0 while it comes.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, IoSlice, Read, Seek, SeekFrom};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use bytes::{Buf, Bytes};
@@ -132,7 +132,8 @@ fn write(mut arriving: mpsc::Receiver<Bytes>, mut writer: Writer, written: &Sync
         if arriving.blocking_recv_many(&mut batch, IN_FLIGHT) == 0 {
             return;
         }
-        let done = batch.iter().try_for_each(|piece| writer.write_all(piece));
+        let mut slices: Vec<_> = batch.iter().map(|piece| IoSlice::new(piece)).collect();
+        let done = writer.write_slices(&mut slices);
         let failed = done.is_err();
         let batch = done
             .map(|()| batch)

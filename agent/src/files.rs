@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
@@ -511,6 +511,23 @@ pub struct Writer {
 impl Writer {
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Writes all of the slices in as few calls as the system takes: large writes are the cheap ones.
+    pub fn write_slices(&mut self, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        let Self { file, path, steps } = self;
+        steps.step(Step::Write(path, length), &mut || {
+            while !slices.is_empty() {
+                match file.write_vectored(slices) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(written) => IoSlice::advance_slices(&mut slices, written),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        })
     }
 
     pub fn sync(&self) -> Result<()> {

@@ -203,8 +203,8 @@ pub fn each(trials: &[u64], run: impl Fn(u64) + Sync) {
 
 /// A seed that is printed, and can be given again.
 pub fn random() -> Xoshiro256PlusPlus {
-    let given = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    let given = std::env::var("REINSTATE_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed: u64 = given.unwrap_or_else(|| rand::rng().random());
-    println!("seed: {seed} (again with SEED={seed})");
+    println!("REINSTATE_TEST_SEED={seed}");
     Xoshiro256PlusPlus::seed_from_u64(seed)
 }
