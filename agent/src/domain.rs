@@ -1,12 +1,15 @@
 //! Domains: areas of configuration, declared as data by the vendor.
 
-use std::collections::BTreeMap;
-use std::fmt;
+mod rules;
 
-use glob::{MatchOptions, Pattern};
-use regex_lite::Regex;
+use std::collections::BTreeMap;
+
 use reinstate_api::{Code, Failure, one_line};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+
+pub use rules::{Accounts, LinkRule, Owned, PathGlob, Refusal, absolute};
+
+use rules::absolute_target;
 
 use crate::dropin::DropIn;
 use crate::tree::{Entry, EntryKind, TreePath};
@@ -73,127 +76,6 @@ pub struct Domain {
     /// Present where the domain is the account database, which is merged account by account.
     #[serde(default)]
     pub accounts: Option<Accounts>,
-}
-
-/// `/etc/nftables.conf` (a file) or `/etc/nftables.d/` (a whole folder).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owned {
-    pub path: TreePath,
-    pub folder: bool,
-}
-
-impl Owned {
-    fn holds(&self, path: &TreePath) -> bool {
-        *path == self.path || (self.folder && path.is_below(&self.path))
-    }
-
-    fn overlaps(&self, other: &Owned) -> bool {
-        self.holds(&other.path) || other.holds(&self.path)
-    }
-}
-
-impl fmt::Display for Owned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.path, if self.folder { "/" } else { "" })
-    }
-}
-
-impl<'de> Deserialize<'de> for Owned {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let (path, folder) = match text.strip_suffix('/') {
-            Some(path) => (path, true),
-            None => (text.as_str(), false),
-        };
-        let path = absolute(path).map_err(serde::de::Error::custom)?;
-        Ok(Self { path, folder })
-    }
-}
-
-/// Reads an absolute path as the vendor writes it.
-pub fn absolute(text: &str) -> Result<TreePath, String> {
-    text.strip_prefix('/')
-        .ok_or_else(|| format!("path '{}' is relative; it must begin with '/'", one_line(text)))?
-        .parse()
-}
-
-/// A glob over absolute paths; `*` does not cross a slash, `**` does.
-#[derive(Clone, Debug)]
-pub struct PathGlob(Pattern);
-
-impl PathGlob {
-    pub fn matches(&self, path: &TreePath) -> bool {
-        self.matches_text(&format!("/{}", path.as_str()))
-    }
-
-    fn matches_text(&self, path: &str) -> bool {
-        let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
-        self.0.matches_with(path, options)
-    }
-}
-
-impl<'de> Deserialize<'de> for PathGlob {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if !text.starts_with('/') {
-            let relative = format!("glob '{}' is relative; it must begin with '/'", one_line(&text));
-            return Err(serde::de::Error::custom(relative));
-        }
-        Pattern::new(&text).map(Self).map_err(serde::de::Error::custom)
-    }
-}
-
-/// Which symbolic links may exist, and where they may point to.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LinkRule {
-    pub path: PathGlob,
-    /// Of the target, made absolute.
-    pub target: PathGlob,
-}
-
-/// Lines that would execute programs or make an account equal to root.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Refusal {
-    /// The files it looks at; all of the domain where it is absent.
-    #[serde(default, rename = "in")]
-    pub within: Option<PathGlob>,
-    #[serde(deserialize_with = "regex")]
-    pub line: Regex,
-    /// Lines that also match this are let through.
-    #[serde(default, deserialize_with = "some_regex")]
-    pub except: Option<Regex>,
-}
-
-impl Refusal {
-    fn looks_at(&self, path: &TreePath) -> bool {
-        self.within.as_ref().is_none_or(|glob| glob.matches(path))
-    }
-
-    fn refuses(&self, line: &str) -> bool {
-        self.line.is_match(line) && !self.except.as_ref().is_some_and(|except| except.is_match(line))
-    }
-}
-
-fn regex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Regex, D::Error> {
-    Regex::new(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
-}
-
-fn some_regex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Regex>, D::Error> {
-    regex(deserializer).map(Some)
-}
-
-/// How the account database is merged: accounts in the range come from the backup, all others stay
-/// as they are here.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Accounts {
-    pub first_uid: u32,
-    pub last_uid: u32,
-    /// Local accounts that stay although the backup lacks them.
-    #[serde(default)]
-    pub keep: Vec<String>,
 }
 
 impl Domain {
@@ -335,24 +217,6 @@ const RESERVED: &[&str] = &[
 fn reserved(owned: &Owned, path: &str) -> bool {
     let path = Owned { path: path.parse().expect("the reserved paths are tree paths"), folder: true };
     owned.overlaps(&path)
-}
-
-/// Resolves `.` and `..` in a link's target, without looking at any disk.
-fn absolute_target(link: &TreePath, target: &str) -> Option<String> {
-    let mut parts: Vec<&str> = match target.strip_prefix('/') {
-        Some(_) => Vec::new(),
-        None => link.as_str().split('/').rev().skip(1).collect::<Vec<_>>().into_iter().rev().collect(),
-    };
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop()?;
-            }
-            part => parts.push(part),
-        }
-    }
-    Some(format!("/{}", parts.join("/")))
 }
 
 /// All domains of an appliance, by name. No two own the same path.

@@ -4,10 +4,13 @@
 //! link is ever followed. A [`Steps`] decorator sees each step that changes a disk; tests use it to
 //! stop, fail or drop one.
 
+mod step;
+mod writer;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
@@ -18,85 +21,8 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, UnlinkatFlags};
-use reinstate_api::Failure;
-
-/// A step that changes a disk.
-#[derive(Clone, Copy, Debug)]
-pub enum Step<'a> {
-    Create(&'a Path),
-    Write(&'a Path, usize),
-    Sync(&'a Path),
-    /// Of the whole file system that the folder is on.
-    SyncAll(&'a Path),
-    Rename(&'a Path, &'a Path),
-    Remove(&'a Path),
-    MakeFolder(&'a Path),
-    Link(&'a Path),
-    Mode(&'a Path),
-    Owner(&'a Path),
-}
-
-/// Sees every step; the plain one, [`Direct`], lets each happen.
-pub trait Steps: Send + Sync {
-    /// Must call `run` for the step to happen; its error, or one of its own, is the step's result.
-    fn step(&self, step: Step<'_>, run: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()>;
-}
-
-/// Every step happens.
-pub struct Direct;
-
-impl Steps for Direct {
-    fn step(&self, _: Step<'_>, run: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
-        run()
-    }
-}
-
-/// What was being done, to which path, and what the system said.
-#[derive(Debug)]
-pub struct Error {
-    doing: &'static str,
-    path: PathBuf,
-    source: io::Error,
-}
-
-impl Error {
-    pub fn kind(&self) -> io::ErrorKind {
-        self.source.kind()
-    }
-
-    pub fn is_missing(&self) -> bool {
-        self.kind() == io::ErrorKind::NotFound
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {} {}: {}", self.doing, self.path.display(), self.source)
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Failure::io(format_args!("cannot {} {}", error.doing, error.path.display()), &error.source)
-    }
-}
-
-/// The one way to turn "not there" into `None`.
-pub fn found<T>(result: Result<T>) -> Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.is_missing() => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-pub type Result<T> = std::result::Result<T, Error>;
+pub use step::{Direct, Error, Result, Step, Steps, found};
+pub use writer::Writer;
 
 /// What a folder holds under one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -498,72 +424,6 @@ impl Folder {
 
     fn error(&self, doing: &'static str, rel: &Path, source: io::Error) -> Error {
         Error { doing, path: self.path.join(rel), source }
-    }
-}
-
-/// A file being written.
-pub struct Writer {
-    file: File,
-    path: PathBuf,
-    steps: Arc<dyn Steps>,
-}
-
-impl Writer {
-    pub fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// Writes all of the slices in as few calls as the system takes: large writes are the cheap ones.
-    pub fn write_slices(&mut self, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-        let length = slices.iter().map(|slice| slice.len()).sum();
-        let Self { file, path, steps } = self;
-        steps.step(Step::Write(path, length), &mut || {
-            while !slices.is_empty() {
-                match file.write_vectored(slices) {
-                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                    Ok(written) => IoSlice::advance_slices(&mut slices, written),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(())
-        })
-    }
-
-    pub fn sync(&self) -> Result<()> {
-        self.steps.step(Step::Sync(&self.path), &mut || self.file.sync_all()).map_err(|source| Error {
-            doing: "sync",
-            path: self.path.clone(),
-            source,
-        })
-    }
-
-    pub fn set_mode(&self, mode: u32) -> Result<()> {
-        self.steps
-            .step(Step::Mode(&self.path), &mut || {
-                Ok(nix::sys::stat::fchmod(&self.file, Mode::from_bits_truncate(mode))?)
-            })
-            .map_err(|source| Error { doing: "change the mode of", path: self.path.clone(), source })
-    }
-
-    pub fn set_owner(&self, uid: u32, gid: u32) -> Result<()> {
-        self.steps
-            .step(Step::Owner(&self.path), &mut || {
-                std::os::unix::fs::fchown(&self.file, Some(uid), Some(gid))
-            })
-            .map_err(|source| Error { doing: "change the owner of", path: self.path.clone(), source })
-    }
-}
-
-impl Write for Writer {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let Self { file, path, steps } = self;
-        steps.step(Step::Write(path, buf.len()), &mut || file.write_all(buf))?;
-        Ok(buf.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
