@@ -746,8 +746,6 @@ async fn an_sftp_server_may_answer_in_any_order_and_in_small_pieces() {
 
 #[tokio::test]
 async fn whatever_a_hostile_sftp_server_does_ends_in_one_clear_failure() {
-    let mut appliance = Appliance::impatient();
-    appliance.options.max_size = 1 << 30;
     let file = noise(6, 3_000_001);
     for (trick, code, words) in [
         (Trick::Text, Code::RemoteProtocol, "text that begins \"Welc\""),
@@ -766,6 +764,9 @@ async fn whatever_a_hostile_sftp_server_does_ends_in_one_clear_failure() {
         (Trick::Mode(0o010_644), Code::RemoteFile, "not a regular file"),
         (Trick::Closes, Code::RemoteProtocol, "neither SFTP nor"),
     ] {
+        // One of its own each: a port may come again, with another server's key.
+        let mut appliance = Appliance::impatient();
+        appliance.options.max_size = 1 << 30;
         let sftp = Some(Sftp { file: file.as_slice().into(), trick });
         let rogue = Rogue::start(Script { any_key: true, sftp, ..Script::default() }).await;
         let failure = appliance.refused(&on_rogue(&rogue), &Watcher::accepting()).await;
@@ -786,8 +787,6 @@ async fn a_file_that_has_grown_is_read_to_the_size_that_was_said() {
 #[tokio::test]
 async fn whatever_a_hostile_scp_server_does_ends_in_one_clear_failure() {
     use Step::{Errors, Exit, Flood, Hang, Send, Wait};
-    let mut appliance = Appliance::impatient();
-    appliance.options.max_size = 1 << 30;
     let send = |text: &str| Send(text.as_bytes().to_vec());
     let record = || send("C0644 5 fw.tar\n");
     let (file, remote, lost) = (Code::RemoteFile, Code::RemoteProtocol, Code::ConnectionLost);
@@ -834,6 +833,9 @@ async fn whatever_a_hostile_scp_server_does_ends_in_one_clear_failure() {
         ),
         (vec![], lost, "before its end"),
     ] {
+        // One of its own each: a port may come again, with another server's key.
+        let mut appliance = Appliance::impatient();
+        appliance.options.max_size = 1 << 30;
         let rogue =
             Rogue::start(Script { any_key: true, exec: Some(steps.clone()), ..Script::default() }).await;
         let failure = appliance.refused(&on_rogue(&rogue), &Watcher::accepting()).await;
