@@ -7,8 +7,8 @@ use reinstate_api::{Code, Failure, one_line};
 
 use crate::domain::Domains;
 use crate::files::Folder;
-use crate::store::{Generation, Names};
-use crate::tree::{EntryKind, Index};
+use crate::store::{Generation, Names, SealKey};
+use crate::tree::{Entry, EntryKind, Index};
 
 /// The largest file that is read whole, to be looked at or to be unsealed: 16 MiB.
 pub const MAX_WHOLE: u64 = 16 << 20;
@@ -27,13 +27,7 @@ pub fn accept(root: &Folder, domains: &Domains, generation: &Generation) -> Resu
         else {
             continue;
         };
-        let mut text = Vec::new();
-        generation
-            .open(entry, &key)?
-            .take(MAX_WHOLE)
-            .read_to_end(&mut text)
-            .map_err(|e| Failure::io(format_args!("cannot read {}", entry.path), &e))?;
-        domain.inspect(&entry.path, &text)?;
+        domain.inspect(&entry.path, &whole(generation, entry, &key)?)?;
     }
     Ok(())
 }
@@ -81,16 +75,20 @@ pub(super) fn names(root: &Folder, generation: &Generation, index: &Index) -> Re
         let entry =
             index.iter().map(|(_, entry)| entry).find(|entry| entry.path.as_str() == path && entry.is_file());
         let Some(entry) = entry else { return Ok(None) };
-        let mut text = Vec::new();
-        generation
-            .open(entry, &key)?
-            .take(MAX_WHOLE)
-            .read_to_end(&mut text)
-            .map_err(|e| Failure::io(format_args!("cannot read {}", entry.path), &e))?;
-        Ok::<_, Failure>(Some(text))
+        whole(generation, entry, &key).map(Some)
     };
     match (text("etc/passwd")?, text("etc/group")?) {
         (Some(passwd), Some(group)) => Ok(Names::parse(&passwd, &group)),
         _ => Names::read(root),
     }
+}
+
+fn whole(generation: &Generation, entry: &Entry, key: &SealKey) -> Result<Vec<u8>, Failure> {
+    let mut text = Vec::new();
+    generation
+        .open(entry, key)?
+        .take(MAX_WHOLE)
+        .read_to_end(&mut text)
+        .map_err(|e| Failure::io(format_args!("cannot read {}", entry.path), &e))?;
+    Ok(text)
 }
