@@ -4,22 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reinstate_api::{BackupDetails, Code, DeviceIdentity, Failure, HistoryEntry, Lock, Phase, Source};
+use reinstate_api::{Code, Failure, HistoryEntry, Lock, Phase, Source};
 use tokio::sync::{Notify, watch};
 
+use super::candidate::{acceptable, identity, keep};
 use super::context::Context;
 use super::receive::{Receiving, receive};
-use super::{Parts, Work, finish};
-use crate::activate::accept;
-use crate::archive::Manifest;
+use super::{Work, finish};
 use crate::diff;
-use crate::facts::{Claims, Facts};
-use crate::files::Folder;
+use crate::facts::Facts;
 use crate::job::{MAX_REBOOTS, Stage};
 use crate::lock::{self, Held};
 use crate::resolve::resolve;
 use crate::stage::Staged;
-use crate::store::{About, Draft, Generation};
+use crate::store::Generation;
 use crate::tree::Index;
 
 /// Between the announcement of the reboot and the reboot: whoever watches hears of it.
@@ -348,47 +346,6 @@ fn take_number(context: &Context, made: &mut Made) -> Result<u64, Failure> {
     Ok(number)
 }
 
-/// A draft becomes a generation, away from the thread that answers requests.
-async fn keep(
-    context: &Context,
-    draft: Draft,
-    number: u64,
-    origin: String,
-    device: DeviceIdentity,
-    archive: Option<BackupDetails>,
-) -> Result<Generation, Failure> {
-    let engine = context.engine.clone();
-    let kept = tokio::task::spawn_blocking(move || {
-        let domains = &engine.parts().domains;
-        draft.finish(About { number, created: Timestamp::now(), origin, device, domains, archive })
-    });
-    kept.await.map_err(|_| ended_early())?
-}
-
-/// What activation would refuse is refused here, where it costs nothing; the way back included.
-async fn acceptable(context: &Context, target: &Generation, from: &Generation) -> Result<(), Failure> {
-    let (engine, generations) = (context.engine.clone(), [target.clone(), from.clone()]);
-    let accepted = tokio::task::spawn_blocking(move || {
-        let parts = engine.parts();
-        generations.iter().try_for_each(|generation| accept(&parts.root, &parts.domains, generation))
-    });
-    accepted.await.map_err(|_| ended_early())?
-}
-
-/// The manifest's identity was checked; the configuration that comes with it must be of the same.
-fn identity(manifest: &Manifest, tree: &Folder, parts: &Parts) -> Result<(), Failure> {
-    let claimed = Claims::of(&manifest.device, manifest.manager.as_ref());
-    let found = Claims::read(tree, &parts.profile, &parts.domains)?;
-    match found.differing(&claimed) {
-        None => Ok(()),
-        Some((what, found, claimed)) => Err(Failure::new(
-            Code::ArchiveInvalid,
-            format!("{what}: the backup's manifest says {claimed}, its configuration says {found}"),
-        )
-        .hint("the backup contradicts itself; take another one")),
-    }
-}
-
 /// The point of no return: one fsynced rename.
 fn commit(context: &Context, made: &Made, target: u64, from: u64, notes: Vec<String>) -> Result<(), Failure> {
     let held =
@@ -435,6 +392,6 @@ async fn activate_now(context: &Context) {
     }
 }
 
-fn ended_early() -> Failure {
+pub(super) fn ended_early() -> Failure {
     Failure::new(Code::Internal, "a thread of the job ended early")
 }
