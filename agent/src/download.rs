@@ -1,24 +1,18 @@
 //! A download: an archive on its way from a server into the backup folder, kept as `.part` until it
 //! is whole, and read from byte 0 while it comes.
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice, Read, Seek, SeekFrom};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+mod blocks;
 
-use bytes::{Buf, Bytes};
+use std::io::{BufRead, BufReader, Read};
+
+use bytes::Bytes;
 use reinstate_api::{Code, Failure, Location};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::archive;
 use crate::fetch::RemoteFile;
 use crate::files::{Folder, Writer, found};
-
-/// Pieces on their way from the network to the disk, of at most 32 KiB each; as many again are in the
-/// reader's hands.
-const IN_FLIGHT: usize = 16;
-
-/// Batches that are written and not read yet; each is of what was in flight.
-const BATCHES: usize = 4;
 
 /// Free space that a download leaves to everything else: 16 MiB.
 const SPARE: u64 = 16 << 20;
@@ -87,12 +81,7 @@ impl Part {
             .hint("remove old backups from /var/sf/backup"));
         }
         let writer = if have > 0 {
-            let writer = folder.open_to_write(&name)?;
-            writer
-                .file()
-                .seek(SeekFrom::Start(have))
-                .map_err(|e| Failure::io(format_args!("cannot continue {name}"), &e))?;
-            writer
+            folder.open_to_write(&name)?
         } else {
             folder.remove_if_there(&name)?;
             let text = toml::to_string(&origin)
@@ -109,69 +98,12 @@ impl Part {
     }
 
     /// Where the fetch sends to, and what the archive is read from: from byte 0, what is here already,
-    /// then what comes, which a thread of its own writes first. The reader blocks.
-    pub fn begin(self) -> Result<(mpsc::Sender<Bytes>, impl Read + Send + 'static), Failure> {
+    /// then what comes, once it is written. Needs a runtime; the reader blocks.
+    pub fn begin(self) -> Result<(mpsc::Sender<Bytes>, impl BufRead + Send + 'static), Failure> {
         let here = self.folder.open_file(&self.name)?.take(self.have);
-        let (sender, arriving) = mpsc::channel(IN_FLIGHT);
-        let (written, batches) = sync_channel(BATCHES);
-        let writer = self.writer;
-        std::thread::Builder::new()
-            .name("download".into())
-            .spawn(move || write(arriving, writer, &written))
-            .map_err(|e| Failure::io("cannot start a thread", &e))?;
-        Ok((sender, here.chain(Incoming { batches, pieces: VecDeque::new() })))
-    }
-}
-
-type Batch = io::Result<Vec<Bytes>>;
-
-/// Writes what arrives, all that is there at a time, and hands it on. Ends when either side does.
-fn write(mut arriving: mpsc::Receiver<Bytes>, mut writer: Writer, written: &SyncSender<Batch>) {
-    loop {
-        let mut batch = Vec::with_capacity(IN_FLIGHT);
-        if arriving.blocking_recv_many(&mut batch, IN_FLIGHT) == 0 {
-            return;
-        }
-        let mut slices: Vec<_> = batch.iter().map(|piece| IoSlice::new(piece)).collect();
-        let done = writer.write_slices(&mut slices);
-        let failed = done.is_err();
-        let batch = done
-            .map(|()| batch)
-            .map_err(|error| io::Error::other(Failure::io("cannot write to /var/sf/backup", &error)));
-        if written.send(batch).is_err() || failed {
-            return;
-        }
-    }
-}
-
-/// What has arrived and is written.
-struct Incoming {
-    batches: Receiver<Batch>,
-    pieces: VecDeque<Bytes>,
-}
-
-impl Read for Incoming {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < buf.len() {
-            let Some(piece) = self.pieces.front_mut() else {
-                if filled > 0 {
-                    break;
-                }
-                match self.batches.recv() {
-                    Ok(batch) => self.pieces.extend(batch?),
-                    Err(_) => break,
-                }
-                continue;
-            };
-            let length = piece.len().min(buf.len() - filled);
-            piece.copy_to_slice(&mut buf[filled..filled + length]);
-            filled += length;
-            if piece.is_empty() {
-                self.pieces.pop_front();
-            }
-        }
-        Ok(filled)
+        let (sender, incoming) =
+            blocks::through(self.writer, self.have).map_err(|e| Failure::io("cannot start a thread", &e))?;
+        Ok((sender, BufReader::with_capacity(archive::BUFFER, here).chain(incoming)))
     }
 }
 

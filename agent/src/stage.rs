@@ -1,7 +1,7 @@
 //! Staging: what the archive reader has found good becomes a draft, after the checks.
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::BufRead;
 
 use reinstate_api::{BackupDetails, DomainChange, Failure};
 
@@ -32,7 +32,7 @@ pub struct Staged {
 
 /// Reads an archive into `draft`, in one pass. All failed checks come back together.
 pub fn stage(
-    input: impl Read,
+    input: impl BufRead,
     file: &str,
     here: &Here<'_>,
     live: &Index,
@@ -125,7 +125,7 @@ impl archive::Receiver for Stage<'_> {
         }
     }
 
-    fn file(&mut self, name: &str, entry: &Entry, content: &mut dyn Read) -> Result<(), Failure> {
+    fn file(&mut self, name: &str, entry: &Entry, content: &mut dyn BufRead) -> Result<(), Failure> {
         let Some(domain) = self.domain(name, entry)? else {
             return std::io::copy(content, &mut std::io::sink())
                 .map(drop)

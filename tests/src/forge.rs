@@ -1,7 +1,7 @@
 //! Archives with something else in them than an appliance would put there, all digests right.
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, Read};
+use std::io::{BufRead, Cursor};
 
 use reinstate_agent::archive::{self, Limits, Manifest, Receiver, Sums};
 use reinstate_agent::tree::{Digest, Entry, EntryKind, Index, TreePath};
@@ -45,7 +45,7 @@ impl Receiver for Collect {
         &mut self,
         domain: &str,
         entry: &Entry,
-        content: &mut dyn Read,
+        content: &mut dyn BufRead,
     ) -> std::result::Result<(), Failure> {
         let mut bytes = Vec::new();
         content.read_to_end(&mut bytes).map_err(|error| Failure::io("cannot read the archive", &error))?;

@@ -1,13 +1,13 @@
 //! The archive's bytes: plain or gunzipped, counted, every error told as a failure.
 
-use std::io::{self, BufReader, Chain, Cursor, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, Chain, Cursor, ErrorKind, Read};
 
 use flate2::bufread::GzDecoder;
 use reinstate_api::Failure;
 
 use super::{BUFFER, invalid};
 
-type Raw<'a> = BufReader<Chain<Cursor<Vec<u8>>, Box<dyn Read + 'a>>>;
+type Raw<'a> = Chain<Cursor<Vec<u8>>, Box<dyn BufRead + 'a>>;
 
 pub(super) struct Input<'a> {
     source: Source<'a>,
@@ -21,12 +21,12 @@ enum Source<'a> {
 }
 
 impl<'a> Input<'a> {
-    pub fn open(input: impl Read + 'a) -> Result<Self, Failure> {
-        let mut input: Box<dyn Read + 'a> = Box::new(input);
+    pub fn open(input: impl BufRead + 'a) -> Result<Self, Failure> {
+        let mut input: Box<dyn BufRead + 'a> = Box::new(input);
         let mut magic = Vec::new();
         input.by_ref().take(2).read_to_end(&mut magic).map_err(|error| failed(&error, "", 0))?;
         let gzip = magic == [0x1f, 0x8b];
-        let raw = BufReader::with_capacity(BUFFER, Cursor::new(magic).chain(input));
+        let raw = Cursor::new(magic).chain(input);
         let source = match gzip {
             true => Source::Gzip(BufReader::with_capacity(BUFFER, GzDecoder::new(raw))),
             false => Source::Plain(raw),
@@ -41,11 +41,7 @@ impl<'a> Input<'a> {
     /// Reads up to `buffer.len()` bytes; none only at the end.
     pub fn some(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
         loop {
-            let read = match &mut self.source {
-                Source::Plain(source) => source.read(buffer),
-                Source::Gzip(source) => source.read(buffer),
-            };
-            match read {
+            match self.source().read(buffer) {
                 Ok(count) => {
                     self.at += count as u64;
                     return Ok(count);
@@ -53,6 +49,34 @@ impl<'a> Input<'a> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.failed(&error)),
             }
+        }
+    }
+
+    /// Bytes that are here, at least one; none only at the end.
+    pub fn fill(&mut self) -> Result<&[u8], Failure> {
+        // Twice, because a borrow that is returned lasts too long for the error's message; the second
+        // only looks.
+        loop {
+            match self.source().fill_buf() {
+                Ok(_) => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failed(&error)),
+            }
+        }
+        let at = self.at;
+        self.source().fill_buf().map_err(|error| failed(&error, "", at))
+    }
+
+    /// Takes the first `count` of the bytes that are here.
+    pub fn consume(&mut self, count: usize) {
+        self.source().consume(count);
+        self.at += count as u64;
+    }
+
+    fn source(&mut self) -> &mut dyn BufRead {
+        match &mut self.source {
+            Source::Plain(source) => source,
+            Source::Gzip(source) => source,
         }
     }
 

@@ -1,6 +1,6 @@
 //! A tar as a row of members: headers joined with their long names, padding and end checked.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use reinstate_api::Failure;
 use sha2::{Digest as _, Sha256};
@@ -277,26 +277,46 @@ impl Content<'_, '_> {
     }
 }
 
+impl Content<'_, '_> {
+    /// The bytes of it that are here; what is wrong was found out before.
+    fn here(&mut self) -> &[u8] {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let here = self.input.fill().unwrap_or_default();
+        &here[..here.len().min(most)]
+    }
+}
+
+impl BufRead for Content<'_, '_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.left == 0 {
+            return Ok(&[]);
+        }
+        self.failure = match self.input.fill() {
+            Ok([]) => Some(self.input.cut(self.what)),
+            Ok(_) => None,
+            Err(failure) => Some(failure),
+        };
+        match &self.failure {
+            Some(failure) => Err(io::Error::other(failure.clone())),
+            None => Ok(self.here()),
+        }
+    }
+
+    fn consume(&mut self, count: usize) {
+        if count == 0 {
+            return;
+        }
+        let here = self.input.fill().unwrap_or_default();
+        self.hash.update(&here[..count]);
+        self.input.consume(count);
+        self.left -= count as u64;
+    }
+}
+
 impl Read for Content<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        if most == 0 {
-            return Ok(0);
-        }
-        let taken = match self.input.some(&mut buffer[..most]) {
-            Ok(0) => Err(self.input.cut(self.what)),
-            other => other,
-        };
-        match taken {
-            Ok(count) => {
-                self.hash.update(&buffer[..count]);
-                self.left -= count as u64;
-                Ok(count)
-            }
-            Err(failure) => {
-                self.failure = Some(failure.clone());
-                Err(io::Error::other(failure))
-            }
-        }
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
     }
 }

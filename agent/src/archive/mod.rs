@@ -41,8 +41,7 @@ use std::fmt::Display;
 
 use reinstate_api::{Code, Failure};
 
-/// Bytes moved at a time; a receiver that copies content does well with a buffer of this size, kept
-/// from file to file.
+/// A good size for the buffer that an archive is read through.
 pub const BUFFER: usize = 256 * 1024;
 
 const MANIFEST: &str = "manifest.toml";

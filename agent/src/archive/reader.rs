@@ -1,4 +1,4 @@
-use std::io::Read;
+use std::io::BufRead;
 
 use reinstate_api::{Code, Failure};
 
@@ -27,7 +27,7 @@ pub trait Receiver {
 
     /// `entry` holds size and digest as listed. All of `content` must be taken; its digest is
     /// compared right after this returns.
-    fn file(&mut self, domain: &str, entry: &Entry, content: &mut dyn Read) -> Result<(), Failure>;
+    fn file(&mut self, domain: &str, entry: &Entry, content: &mut dyn BufRead) -> Result<(), Failure>;
 }
 
 /// Reads an archive, plain or gzip by its first bytes, in one pass and to the last byte.
@@ -37,7 +37,7 @@ pub trait Receiver {
 /// `archive-format` for another format version, `archive-too-large` beyond a limit,
 /// `digest-mismatch`, `archive-invalid` for everything else that is wrong with the archive; the
 /// receiver's own errors; and a [`Failure`] that `input` returned inside an `io::Error`, as it was.
-pub fn read(input: impl Read, limits: &Limits, receiver: &mut dyn Receiver) -> Result<Manifest, Failure> {
+pub fn read(input: impl BufRead, limits: &Limits, receiver: &mut dyn Receiver) -> Result<Manifest, Failure> {
     let mut members = Members::new(Input::open(input)?);
     let manifest = manifest(&mut members, limits)?;
     check_totals(&manifest, limits)?;
@@ -67,7 +67,7 @@ pub fn read(input: impl Read, limits: &Limits, receiver: &mut dyn Receiver) -> R
 /// # Errors
 ///
 /// As [`read`].
-pub fn read_manifest(input: impl Read, limits: &Limits) -> Result<Manifest, Failure> {
+pub fn read_manifest(input: impl BufRead, limits: &Limits) -> Result<Manifest, Failure> {
     manifest(&mut Members::new(Input::open(input)?), limits)
 }
 

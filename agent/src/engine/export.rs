@@ -1,5 +1,6 @@
 //! Backups: made, listed, and what fetching them needs.
 
+use std::io::BufReader;
 use std::io::Write;
 
 use jiff::Timestamp;
@@ -135,7 +136,9 @@ impl Engine {
                 false => backups
                     .open_file(file)
                     .map_err(Failure::from)
-                    .and_then(|input| archive::read_manifest(input, &self.parts().profile.limits))
+                    .and_then(|input| {
+                        archive::read_manifest(BufReader::new(input), &self.parts().profile.limits)
+                    })
                     .map_err(|failure| failure.message),
             };
             let (details, problem) = match read {

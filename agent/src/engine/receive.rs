@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use reinstate_api::{Code, Failure, Location, Progress, Source};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::context::Context;
+use crate::archive;
 use crate::check::{Here, Space};
 use crate::download::{Part, keeps_part, settle};
 use crate::facts::Facts;
@@ -60,7 +61,7 @@ pub async fn receive(
             let input = open_backup(context, file).map_err(one)?;
             let total = input.metadata().map(|meta| meta.len()).unwrap_or_default();
             let meter = Meter::new(total, 0);
-            let input = meter.clone().measure(input);
+            let input = meter.clone().measure(BufReader::with_capacity(archive::BUFFER, input));
             run(context, file.clone(), receiving, meter, input, None).await
         }
         Source::Location(location) => {
@@ -139,7 +140,7 @@ async fn run(
     file: String,
     receiving: Receiving,
     meter: Meter,
-    input: impl Read + Send + 'static,
+    input: impl BufRead + Send + 'static,
     fetch: Option<Fetch>,
 ) -> Result<Staged, Vec<Failure>> {
     let Receiving { facts, live, draft, listed, mut stop } = receiving;
@@ -224,7 +225,7 @@ impl Meter {
         Self { total, resumed, read: Arc::default(), halt: Arc::default() }
     }
 
-    fn measure<R: Read>(self, inner: R) -> Measured<R> {
+    fn measure<R: BufRead>(self, inner: R) -> Measured<R> {
         Measured { inner, meter: self }
     }
 
@@ -260,13 +261,24 @@ struct Measured<R> {
     meter: Meter,
 }
 
-impl<R: Read> Read for Measured<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+impl<R: BufRead> BufRead for Measured<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.meter.halt.load(Ordering::Relaxed) {
             return Err(io::Error::other(stopped()));
         }
-        let read = self.inner.read(buf)?;
-        self.meter.read.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.inner.consume(count);
+        self.meter.read.fetch_add(count as u64, Ordering::Relaxed);
+    }
+}
+
+impl<R: BufRead> Read for Measured<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buf)?;
+        self.consume(count);
+        Ok(count)
     }
 }

@@ -245,7 +245,7 @@ pub enum Finished {
 }
 
 impl RemoteFile {
-    /// Sends the bytes from `from` to the end at `out`, in order and in the pieces that the server sends, 32 KiB
+    /// Sends the bytes from `from` to the end at `out`, in order and in the pieces that the server sends, 64 KiB
     /// or less where it keeps to the rules. That
     /// `out` ends says nothing: only `Whole` says that they were all of them. A slow receiver slows
     /// the server down.

@@ -126,8 +126,8 @@ fn config(judge: &Judge, tried: &[PublicKey], window: u32, options: &Options) ->
             ..Preferred::DEFAULT
         },
         window_size: window,
-        // The largest packet that every server may send.
-        maximum_packet_size: 32 << 10,
+        // A server that can sends more at a time than the 32 KiB that each can.
+        maximum_packet_size: (64 << 10) - 1,
         // A whole window fits, so that the session never waits for us while keys are exchanged.
         channel_buffer_size: (window >> 15) as usize * 5 / 4 + 16,
         inactivity_timeout: Some(SILENCE),
@@ -142,7 +142,7 @@ fn config(judge: &Judge, tried: &[PublicKey], window: u32, options: &Options) ->
 /// Bytes that may be under way: what a fast network needs for one round trip, without the memory for
 /// it where the server is near.
 fn window(round_trip: Duration) -> u32 {
-    if round_trip < Duration::from_millis(5) { 1 << 20 } else { 8 << 20 }
+    if round_trip < Duration::from_millis(5) { 2 << 20 } else { 8 << 20 }
 }
 
 impl Session {

@@ -1,10 +1,12 @@
 //! A file being written.
 
 use std::fs::File;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
 
 use super::{Error, Result, Step, Steps};
@@ -21,21 +23,19 @@ impl Writer {
         &self.file
     }
 
-    /// Writes all of the slices in as few calls as the system takes: large writes are the cheap ones.
-    pub fn write_slices(&mut self, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-        let length = slices.iter().map(|slice| slice.len()).sum();
+    /// Writes all of `buf` at an offset of the file.
+    pub fn write_at(&mut self, buf: &[u8], at: u64) -> io::Result<()> {
         let Self { file, path, steps } = self;
-        steps.step(Step::Write(path, length), &mut || {
-            while !slices.is_empty() {
-                match file.write_vectored(slices) {
-                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                    Ok(written) => IoSlice::advance_slices(&mut slices, written),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(())
-        })
+        steps.step(Step::Write(path, buf.len()), &mut || file.write_all_at(buf, at))
+    }
+
+    /// Whether writes leave the page cache out: their addresses, offsets and lengths must be multiples of
+    /// the disk's block then. An error where the file system cannot.
+    pub fn set_direct(&self, direct: bool) -> io::Result<()> {
+        let flags = OFlag::from_bits_truncate(fcntl(&self.file, FcntlArg::F_GETFL)?);
+        let wanted = if direct { flags | OFlag::O_DIRECT } else { flags - OFlag::O_DIRECT };
+        fcntl(&self.file, FcntlArg::F_SETFL(wanted))?;
+        Ok(())
     }
 
     pub fn sync(&self) -> Result<()> {

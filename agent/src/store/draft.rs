@@ -1,7 +1,7 @@
 //! A generation being made: contents first, the record last.
 
 use std::collections::HashSet;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 
 use jiff::Timestamp;
 use reinstate_api::{BackupDetails, Code, DeviceIdentity, Failure};
@@ -11,8 +11,8 @@ use crate::domain::Domains;
 use crate::files::{Folder, Writer};
 use crate::tree::{Digest, Entry, EntryKind, Hashing, Index, TreePath};
 
-/// Larger than most files, small beside the memory that a restore may take.
-const BUFFER: usize = 256 << 10;
+/// Larger than most files, and small enough that the allocator keeps it from file to file.
+const BUFFER: usize = 64 << 10;
 
 /// What a draft becomes.
 pub struct About<'a> {
@@ -34,7 +34,6 @@ pub struct Draft {
     key: SealKey,
     index: Index,
     made: HashSet<TreePath>,
-    buffer: Vec<u8>,
 }
 
 impl Draft {
@@ -45,16 +44,7 @@ impl Draft {
         let tree = folder.folder(TREE)?;
         let key = SealKey::random();
         key.store(&folder, SEAL)?;
-        Ok(Self {
-            store,
-            place,
-            folder,
-            tree,
-            key,
-            index: Index::default(),
-            made: HashSet::new(),
-            buffer: vec![0; BUFFER],
-        })
+        Ok(Self { store, place, folder, tree, key, index: Index::default(), made: HashSet::new() })
     }
 
     pub fn index(&self) -> &Index {
@@ -93,7 +83,7 @@ impl Draft {
 
     /// Adds a file whose size and digest are those in `entry`: the caller has checked them, or will
     /// when `content` ends.
-    pub fn put_file(&mut self, domain: &str, entry: Entry, content: &mut dyn Read) -> Result<(), Failure> {
+    pub fn put_file(&mut self, domain: &str, entry: Entry, content: &mut dyn BufRead) -> Result<(), Failure> {
         self.write(&entry.path, entry.is_sealed(), content)?;
         self.index.insert(domain, entry);
         Ok(())
@@ -104,18 +94,18 @@ impl Draft {
         let EntryKind::File { sealed, .. } = entry.kind else {
             return Err(Failure::new(Code::Internal, format!("{} is not a file", entry.path)));
         };
-        let mut hashing = Hashing::new(content);
+        let mut hashing = BufReader::with_capacity(BUFFER, Hashing::new(content));
         self.write(&entry.path, sealed, &mut hashing)?;
-        let (size, sha256) = hashing.finish();
+        let (size, sha256) = hashing.into_inner().finish();
         self.index.insert(domain, Entry { kind: EntryKind::File { size, sha256, sealed }, ..entry });
         Ok(())
     }
 
-    fn write(&mut self, path: &TreePath, sealed: bool, content: &mut dyn Read) -> Result<(), Failure> {
+    fn write(&mut self, path: &TreePath, sealed: bool, content: &mut dyn BufRead) -> Result<(), Failure> {
         self.make_parent(path)?;
         let writer = self.tree.create(path, 0o600)?;
         let key = sealed.then_some(&self.key);
-        copy(content, writer, key, &mut self.buffer).map_err(|e| e.into_failure(path))
+        copy(content, writer, key).map_err(|e| e.into_failure(path))
     }
 
     /// Adds an entry of another generation, with its content, sealed anew.
@@ -129,7 +119,8 @@ impl Draft {
         if !entry.is_file() {
             return self.put(domain, entry.clone());
         }
-        self.put_file(domain, entry.clone(), &mut *from.open(entry, key)?)
+        let mut content = BufReader::with_capacity(BUFFER, from.open(entry, key)?);
+        self.put_file(domain, entry.clone(), &mut content)
     }
 
     /// Takes an entry out again. Folders stay in the tree, empty.
@@ -205,29 +196,28 @@ impl CopyError {
     }
 }
 
-fn copy(
-    from: &mut dyn Read,
-    mut to: Writer,
-    seal: Option<&SealKey>,
-    buffer: &mut [u8],
-) -> Result<(), CopyError> {
+fn copy(from: &mut dyn BufRead, mut to: Writer, seal: Option<&SealKey>) -> Result<(), CopyError> {
     match seal {
-        None => pump(from, &mut to, buffer),
+        None => pump(from, &mut to),
         Some(key) => {
             let mut sealing = key.seal(to).map_err(CopyError::Write)?;
-            pump(from, &mut sealing, buffer)?;
+            pump(from, &mut sealing)?;
             sealing.finish().map(drop).map_err(CopyError::Write)
         }
     }
 }
 
-fn pump(from: &mut dyn Read, to: &mut dyn Write, buffer: &mut [u8]) -> Result<(), CopyError> {
+fn pump(from: &mut dyn BufRead, to: &mut dyn Write) -> Result<(), CopyError> {
     loop {
-        match from.read(buffer) {
-            Ok(0) => return Ok(()),
-            Ok(read) => to.write_all(&buffer[..read]).map_err(CopyError::Write)?,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+        let length = match from.fill_buf() {
+            Ok([]) => return Ok(()),
+            Ok(here) => {
+                to.write_all(here).map_err(CopyError::Write)?;
+                here.len()
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(CopyError::Read(error)),
-        }
+        };
+        from.consume(length);
     }
 }

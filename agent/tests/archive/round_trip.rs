@@ -1,6 +1,6 @@
 //! What is written is read, by this agent and by the tools that every admin has.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -115,7 +115,7 @@ fn an_archive_through_a_pipe_in_small_pieces_is_read() {
     }
     let (manifest, bytes) = archive();
     for bytes in [gzip(&bytes), bytes] {
-        let read = read(Drip(&bytes, false), &Limits::default(), &mut Recorder::default());
+        let read = read(BufReader::new(Drip(&bytes, false)), &Limits::default(), &mut Recorder::default());
         assert_eq!(read.unwrap(), manifest);
     }
 }
@@ -134,7 +134,7 @@ fn a_failure_of_the_stream_comes_out_as_it_was() {
     let bytes = archive().1;
     for bytes in [gzip(&bytes), bytes] {
         for end in [0, 1, 100, bytes.len() / 2, bytes.len() - 1] {
-            let stream = Broken(&bytes[..end]);
+            let stream = BufReader::new(Broken(&bytes[..end]));
             let failure = read(stream, &Limits::default(), &mut Recorder::default()).unwrap_err();
             assert_eq!(failure.code, Code::ConnectionLost, "{end}: {failure}");
         }

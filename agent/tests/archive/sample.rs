@@ -1,7 +1,7 @@
 //! A small configuration, and a receiver that remembers everything.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{BufRead, Read};
 
 use reinstate_agent::archive::{
     DomainRecord, HaGroup, HaMember, Limits, Manifest, Receiver, Sums, read, write,
@@ -163,7 +163,7 @@ impl Receiver for Recorder {
         self.folder(domain, entry)
     }
 
-    fn file(&mut self, domain: &str, entry: &Entry, content: &mut dyn Read) -> Result<(), Failure> {
+    fn file(&mut self, domain: &str, entry: &Entry, content: &mut dyn BufRead) -> Result<(), Failure> {
         self.folder(domain, entry)?;
         let mut bytes = Vec::new();
         content.read_to_end(&mut bytes).map_err(|error| Failure::io("cannot read", &error))?;

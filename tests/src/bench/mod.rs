@@ -131,6 +131,8 @@ struct Bench {
     root: PathBuf,
     /// Where the other side works, on the same file system.
     other: PathBuf,
+    /// Where what is not needed any more goes.
+    spent: PathBuf,
     key: PathBuf,
     known_hosts: PathBuf,
     sshd: Sshd,
@@ -158,8 +160,8 @@ impl Bench {
             (None, None) => return Err("there is no place to work in".into()),
         };
         let guard = Guard::install(temporary.as_ref().map(|folder| folder.path().to_owned()))?;
-        let (root, other, served) = (place.join("root"), place.join("other"), place.join("served"));
-        for folder in [&root, &other, &served] {
+        let [root, other, served, spent] = ["root", "other", "served", "spent"].map(|name| place.join(name));
+        for folder in [&root, &other, &served, &spent] {
             doing("make", folder, fs::create_dir_all(folder))?;
         }
         corpus::appliance(&root)?;
@@ -189,6 +191,7 @@ impl Bench {
             key: root.join(STATE_FOLDER).join(DEVICE_KEY),
             root,
             other,
+            spent,
             known_hosts,
             sshd,
             legacy,
@@ -334,17 +337,36 @@ impl Bench {
         }
     }
 
-    /// What the last run has made is gone, on the disk too.
+    /// What the last run has made is out of the way, and its space free, on the disk too.
     fn clear(&self) -> Result<()> {
         let state = self.root.join(STATE_FOLDER);
         for folder in
             [&self.other, &self.root.join(BACKUP_FOLDER), &state.join("generations"), &state.join("drafts")]
         {
             if doing("look for", folder, folder.try_exists())? {
-                doing("empty", folder, fs::remove_dir_all(folder))?;
+                let number = doing("list", &self.spent, fs::read_dir(&self.spent))?.count();
+                let spent = self.spent.join(number.to_string());
+                doing("move", folder, fs::rename(folder, &spent))?;
+                doing("empty", &spent, empty(&spent))?;
                 doing("make", folder, fs::create_dir(folder))?;
             }
         }
         process::settle(&self.other)
     }
+}
+
+/// Frees the space of what is below a folder, and keeps its names. ext4 hands out no inode anew for
+/// minutes after it was freed, and searches past all of those for each new file; an appliance on which
+/// nothing was deleted just now never sees that, so no run may leave it to the next one.
+fn empty(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            empty(&entry.path())?;
+        } else if kind.is_file() {
+            fs::File::options().write(true).open(entry.path())?.set_len(0)?;
+        }
+    }
+    Ok(())
 }

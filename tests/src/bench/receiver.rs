@@ -1,7 +1,7 @@
 //! The process that receives: the agent's own parts, put together as its engine does, without what an
 //! engine adds (a job's record, questions, a view).
 
-use std::io::Read;
+use std::io::BufRead;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -123,7 +123,7 @@ impl Place {
         connect(&order.location, &trust, &key, &Nobody, &options).await?.open(&Nobody).await
     }
 
-    fn stage(&self, input: impl Read, file: &str) -> Result<Staged, Vec<Failure>> {
+    fn stage(&self, input: impl BufRead, file: &str) -> Result<Staged, Vec<Failure>> {
         let one = |failure: Failure| vec![failure];
         let live = Index::default();
         let here = Here {
@@ -138,8 +138,8 @@ impl Place {
         stage(input, file, &here, &live, draft, &mut |_| {})
     }
 
-    fn check(&self, input: impl Read) -> Result<(), Failure> {
-        archive::read(input, &self.profile.limits, &mut Checked(vec![0; archive::BUFFER])).map(drop)
+    fn check(&self, input: impl BufRead) -> Result<(), Failure> {
+        archive::read(input, &self.profile.limits, &mut Checked).map(drop)
     }
 
     fn keep(&self, staged: Staged, file: &str) -> Result<(), Failure> {
@@ -156,7 +156,7 @@ impl Place {
 }
 
 /// Takes an archive's content and lets go of it: the reader has hashed it.
-struct Checked(Vec<u8>);
+struct Checked;
 
 impl Receiver for Checked {
     fn manifest(&mut self, _: &Manifest) -> Result<(), Failure> {
@@ -175,13 +175,14 @@ impl Receiver for Checked {
         Ok(())
     }
 
-    fn file(&mut self, _: &str, _: &Entry, content: &mut dyn Read) -> Result<(), Failure> {
+    fn file(&mut self, _: &str, _: &Entry, content: &mut dyn BufRead) -> Result<(), Failure> {
         loop {
-            match content.read(&mut self.0) {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
-                Err(error) => return Err(Failure::io("cannot read the archive", &error)),
+            let here = content.fill_buf().map_err(|error| Failure::io("cannot read the archive", &error))?;
+            let length = here.len();
+            if length == 0 {
+                return Ok(());
             }
+            content.consume(length);
         }
     }
 }
