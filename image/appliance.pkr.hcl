@@ -54,9 +54,9 @@ build {
   }
 
   provisioner "shell" {
-    inline_shebang = "/bin/sh -e"
-    remote_folder  = "/run"
-    skip_clean     = true
+    execute_command = "sh -eu {{ .Path }}"
+    remote_folder   = "/run"
+    skip_clean      = true
     inline = [
       "tar -xf /run/parts.tar -C /run",
       "sh /run/parts/provision",
