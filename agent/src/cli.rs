@@ -13,6 +13,7 @@ use reinstate_api::{Code, Failure, SOCKET};
 use serde::Serialize;
 
 use crate::activate::Activation;
+use crate::checkin::{self, Credentials, Telling};
 use crate::domain::Domains;
 use crate::engine::{Engine, Parts};
 use crate::facts::Facts;
@@ -35,6 +36,8 @@ usage: reinstated [--root DIR] COMMAND
   snapshot N ORIGIN   the live configuration becomes generation N
   scan                list and hash the live configuration
   facts               what this appliance is
+  manager-credentials what the manager is spoken to with, its private key included
+  tell-manager        one attempt to tell the manager what standard input says
   validate N|live     run the domains' checkers on a generation, or on the live configuration
   units               the units whose domains' checkers do not accept the live configuration
   lint DIR            check a folder with profile.d and domains.d
@@ -79,6 +82,8 @@ enum Verb {
     Snapshot { number: u64, origin: String },
     Scan,
     Facts,
+    ManagerCredentials,
+    TellManager,
     Validate(Tree),
     Units,
     Confine { tree: Tree, domain: String },
@@ -113,6 +118,8 @@ impl Command {
             }
             "scan" => Verb::Scan,
             "facts" => Verb::Facts,
+            "manager-credentials" => Verb::ManagerCredentials,
+            "tell-manager" => Verb::TellManager,
             "validate" => Verb::Validate(next("the generation")?.parse()?),
             "units" => Verb::Units,
             "confine" => Verb::Confine {
@@ -134,6 +141,12 @@ impl Command {
             Verb::Help => print!("{HELP}"),
             Verb::Version => println!("reinstated {}", env!("CARGO_PKG_VERSION")),
             Verb::Lint(folder) => return lint(&folder, steps),
+            Verb::TellManager => {
+                if let Err(failure) = tell_manager() {
+                    print_json(&failure).ok();
+                    return ExitCode::FAILURE;
+                }
+            }
             verb => {
                 let root = root.canonicalize().unwrap_or(root);
                 let program = Program { prefix, root: root.clone() };
@@ -194,6 +207,9 @@ impl Appliance {
             Verb::Facts => {
                 Facts::read(&self.root, &self.profile).and_then(|facts| print_json(&facts)).map_err(one)
             }
+            Verb::ManagerCredentials => Credentials::read(&self.root, &self.profile)
+                .and_then(|credentials| print_json(&credentials))
+                .map_err(one),
             Verb::Scan => {
                 let index = live::scan(&self.root, &self.domains).map_err(one)?;
                 print_json(&index.iter().collect::<Vec<_>>()).map_err(one)
@@ -226,14 +242,12 @@ impl Appliance {
                 Err(one(failure))
             }
             // Handled before an appliance was opened.
-            Verb::Lint(_) | Verb::Help | Verb::Version => Ok(()),
+            Verb::Lint(_) | Verb::TellManager | Verb::Help | Verb::Version => Ok(()),
         }
     }
 
     fn serve(self, program: Program) -> Result<(), Failure> {
-        // Passwords pass through this process: no core dump, no other process of its account reads it.
-        nix::sys::prctl::set_dumpable(false)
-            .map_err(|e| Failure::io("cannot forbid core dumps", &e.into()))?;
+        forbid_dumps()?;
         if self.root.path() == Path::new("/") {
             return Err(Failure::new(
                 Code::BadRequest,
@@ -284,6 +298,19 @@ impl Appliance {
         })?;
         Ok(())
     }
+}
+
+/// Without an appliance: it gets what it needs, and logs nothing of its own.
+fn tell_manager() -> Result<(), Failure> {
+    forbid_dumps()?;
+    let telling: Telling = serde_json::from_reader(std::io::stdin().lock())
+        .map_err(|e| Failure::new(Code::BadRequest, format!("standard input is not understood: {e}")))?;
+    print_json(&block_on(checkin::tell(&telling))?)
+}
+
+/// Secrets pass through this process: no core dump, no other process of its account reads it.
+fn forbid_dumps() -> Result<(), Failure> {
+    nix::sys::prctl::set_dumpable(false).map_err(|e| Failure::io("cannot forbid core dumps", &e.into()))
 }
 
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

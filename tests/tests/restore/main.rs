@@ -1,6 +1,7 @@
 //! Whole restores, as an admin types them: from real servers into whole appliances.
 #![allow(clippy::unwrap_used, reason = "what fails here is the test")]
 
+mod checkin;
 mod places;
 mod questions;
 mod refusals;
@@ -9,3 +10,4 @@ mod resume;
 mod scene;
 mod servers;
 mod space;
+mod tasks;
