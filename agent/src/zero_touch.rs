@@ -113,7 +113,7 @@ fn offered(root: &Folder, credentials: Option<&OsStr>) -> Result<Option<Line>, F
     }
     let Some(folder) = credentials else { return Ok(None) };
     let Ok(text) = fs::read(Path::new(folder).join(CREDENTIAL)) else { return Ok(None) };
-    let Place { host, user, path, fingerprint, password, device } = parse(CREDENTIAL, &text)?;
+    let Place { host, user, path, fingerprint, password, device } = parse(CREDENTIAL, &on_lines(&text))?;
     wait_for(&host);
     let words = [&host, &user, &path].map(|word| quoted(word)).join(" ");
     let command = format!("location {words} fingerprint {}{}", quoted(&fingerprint), insisting(device));
@@ -140,6 +140,15 @@ fn wait_for(host: &str) {
 
 fn insisting(device: Option<String>) -> String {
     device.map(|device| format!(" device {}", quoted(&device))).unwrap_or_default()
+}
+
+/// Where it came as a deployment property it is one line: the same keys, with commas between them.
+fn on_lines(text: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(text);
+    let line = text.trim();
+    let keys = format!("offer = {{ {line} }}").parse::<toml::Table>().ok();
+    let keys = keys.and_then(|table| table.get("offer").and_then(|offer| toml::to_string(offer).ok()));
+    keys.filter(|_| !line.contains('\n')).map_or_else(|| text.as_bytes().to_vec(), String::into_bytes)
 }
 
 fn parse<T: serde::de::DeserializeOwned>(what: &str, text: &[u8]) -> Result<T, Failure> {
@@ -229,6 +238,9 @@ mod tests {
         let key = "fingerprint = 'SHA256:x'\n";
         assert!(parse::<Place>(CREDENTIAL, place.as_bytes()).unwrap_err().message.contains("fingerprint"));
         assert!(parse::<Place>(CREDENTIAL, format!("{place}{key}").as_bytes()).is_ok());
+        let line = b"host = 'a', user = 'b', path = '/c', fingerprint = 'SHA256:x', password = 'p, q'";
+        let Place { password, .. } = parse(CREDENTIAL, &on_lines(line)).unwrap();
+        assert_eq!(password.unwrap().expose(), "p, q");
         let more = format!("{place}{key}colour = 1\n");
         assert!(parse::<Place>(CREDENTIAL, more.as_bytes()).unwrap_err().message.contains("colour"));
     }
