@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::hardware::{Bus, Firmware, UEFI_CODE};
+use super::hardware::{Bus, Firmware, Link, UEFI_CODE};
 use super::{SERVER, Vm, script};
 
 /// Names of the links, in the order of the cards on the bus.
@@ -100,7 +100,12 @@ impl Vm {
         let card = if hardware.bus == Bus::Virtio { "virtio-net-pci" } else { "vmxnet3" };
         for ((number, link), slot) in (0..).zip(LINKS).zip(FIRST_SLOT..) {
             match number {
-                0 => all.push("-netdev", format!("user,id={link},{}", self.forwards())),
+                0 => match &hardware.link {
+                    Link::Forwarded => all.push("-netdev", format!("user,id={link},{}", self.forwards())),
+                    Link::Tap(name) => {
+                        all.push("-netdev", format!("tap,id={link},ifname={name},script=no,downscript=no"));
+                    }
+                },
                 _ => all.push("-netdev", format!("hubport,id={link},hubid={number}")),
             }
             let mac = hardware.mac_of(number);

@@ -26,6 +26,15 @@ pub enum Bus {
     VirtioDisk,
 }
 
+/// Where the management interface's link ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// In QEMU: ports of this machine lead to the guest's addresses.
+    Forwarded,
+    /// At this tap device, in the network namespace of whoever starts the machine.
+    Tap(String),
+}
+
 /// What a machine is made of; all that a test does not set is usual.
 #[derive(Clone)]
 pub struct Hardware {
@@ -44,6 +53,7 @@ pub struct Hardware {
     pub credentials: Vec<(String, String)>,
     /// More disks, raw and read-only.
     pub media: Vec<PathBuf>,
+    pub link: Link,
     /// Guest addresses whose SSH port is forwarded from here.
     pub addresses: Vec<Ipv4Addr>,
     /// The host's port that the guest finds at [`super::SERVER`], port 22.
@@ -68,6 +78,7 @@ impl Hardware {
             mac: number,
             credentials: vec![("ssh.authorized_keys.root".into(), key.public().to_owned())],
             media: Vec::new(),
+            link: Link::Forwarded,
             addresses: vec![FACTORY_ADDRESS],
             server: None,
             memory: 768,

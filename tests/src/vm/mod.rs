@@ -13,7 +13,7 @@ mod wire;
 
 use std::fs;
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub use console::Console;
-pub use hardware::{Bus, Firmware, Hardware};
+pub use hardware::{Bus, Firmware, Hardware, Link};
 pub use qmp::Qmp;
 pub use ssh::{Askpass, Key, Said, Ssh};
 pub use wire::{Announcement, announcements};
@@ -212,8 +212,7 @@ impl Vm {
 
     /// Asks the guest to switch itself off, and waits until it has.
     pub fn power_off(&mut self) {
-        // The request may not be answered any more.
-        let _ = self.ssh(self.first_address()).said("systemctl poweroff", "");
+        self.qmp().call("system_powerdown", Value::Null);
         self.wait_until_off();
     }
 
@@ -231,39 +230,39 @@ impl Vm {
         self.wait_until_off();
     }
 
-    /// The port of this machine that leads to a guest address's SSH server.
-    pub fn port(&self, address: Ipv4Addr) -> u16 {
-        let port = self.ports.iter().find(|(known, _)| *known == address);
-        port.unwrap_or_else(|| panic!("{address} is not forwarded")).1
+    /// Where a guest address's SSH server is found from here.
+    pub fn door(&self, address: impl Into<IpAddr>) -> SocketAddr {
+        let address = address.into();
+        if self.hardware.link != Link::Forwarded {
+            return (address, 22).into();
+        }
+        let port = self.ports.iter().find(|(known, _)| IpAddr::from(*known) == address);
+        let port = port.unwrap_or_else(|| panic!("{address} is not forwarded")).1;
+        (Ipv4Addr::LOCALHOST, port).into()
     }
 
-    fn first_address(&self) -> Ipv4Addr {
-        let answering = self.ports.iter().find(|(address, _)| self.answers(*address));
-        answering.expect("one of the addresses answers").0
-    }
-
-    /// Whether an SSH server says its name behind a guest address. The port itself is always open.
-    pub fn answers(&self, address: Ipv4Addr) -> bool {
-        let port = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port(address)));
-        let Ok(mut stream) = TcpStream::connect(port) else { return false };
+    /// Whether an SSH server says its name behind a guest address. A forwarded port itself is always open.
+    pub fn answers(&self, address: impl Into<IpAddr>) -> bool {
+        let patience = Duration::from_secs(5);
+        let Ok(mut stream) = TcpStream::connect_timeout(&self.door(address), patience) else { return false };
         let mut start = [0; 4];
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.set_read_timeout(Some(patience)).unwrap();
         stream.read_exact(&mut start).is_ok() && start == *b"SSH-"
     }
 
-    pub fn wait_for_ssh(&self, address: Ipv4Addr) {
-        until(&format!("SSH on {address} of {}", self.hardware.name), BOOT, || {
-            self.answers(address).then_some(())
-        });
+    pub fn wait_for_ssh(&self, address: impl Into<IpAddr>) {
+        let address = address.into();
+        let what = format!("SSH on {address} of {}", self.hardware.name);
+        until(&what, BOOT, || self.answers(address).then_some(()));
     }
 
     /// Root's way in, only to look: the key is the machine's, not the image's.
-    pub fn ssh(&self, address: Ipv4Addr) -> Ssh {
-        Ssh::with_key("root", self.port(address), self.hardware.key.path())
+    pub fn ssh(&self, address: impl Into<IpAddr>) -> Ssh {
+        Ssh::with_key("root", self.door(address), self.hardware.key.path())
     }
 
     /// What a root shell at this address says.
-    pub fn look(&self, address: Ipv4Addr, command: &str) -> String {
+    pub fn look(&self, address: impl Into<IpAddr>, command: &str) -> String {
         let said = self.ssh(address).patient(command, "");
         assert!(said.ok, "`{command}` in {}: {}{}", self.hardware.name, said.out, said.err);
         said.out

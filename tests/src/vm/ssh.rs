@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -10,7 +12,6 @@ use std::time::{Duration, Instant};
 use russh::keys::key::safe_rng;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, PrivateKey};
-use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 use super::{BOOT, script};
@@ -61,7 +62,7 @@ impl Askpass {
 #[derive(Clone)]
 pub struct Ssh {
     user: String,
-    port: u16,
+    door: SocketAddr,
     key: Option<PathBuf>,
     password: Option<Arc<Askpass>>,
 }
@@ -76,13 +77,13 @@ pub struct Said {
 }
 
 impl Ssh {
-    pub fn with_key(user: &str, port: u16, key: PathBuf) -> Self {
-        Self { user: user.into(), port, key: Some(key), password: None }
+    pub fn with_key(user: &str, door: SocketAddr, key: PathBuf) -> Self {
+        Self { user: user.into(), door, key: Some(key), password: None }
     }
 
-    pub fn with_password(user: &str, port: u16, password: &str) -> Self {
+    pub fn with_password(user: &str, door: SocketAddr, password: &str) -> Self {
         let password = Some(Arc::new(Askpass::new(password)));
-        Self { user: user.into(), port, key: None, password }
+        Self { user: user.into(), door, key: None, password }
     }
 
     fn options(&self, command: &mut Command) {
@@ -109,11 +110,15 @@ impl Ssh {
         }
     }
 
+    fn url(&self, scheme: &str, path: &str) -> String {
+        format!("{scheme}://{}@{}{path}", self.user, self.door)
+    }
+
     /// Runs a command, with all of its standard input.
     pub fn said(&self, command: &str, input: impl AsRef<[u8]>) -> Said {
         let mut ssh = Command::new("ssh");
         self.options(&mut ssh);
-        ssh.args(["-T", "-p", &self.port.to_string()]).arg(format!("{}@127.0.0.1", self.user)).arg(command);
+        ssh.arg("-T").arg(self.url("ssh", "")).arg(command);
         run(ssh, input.as_ref())
     }
 
@@ -134,9 +139,7 @@ impl Ssh {
     pub fn fetch(&self, from: &str, to: &Path) {
         let mut sftp = Command::new("sftp");
         self.options(&mut sftp);
-        sftp.args(["-P", &self.port.to_string(), "-q"])
-            .arg(format!("{}@127.0.0.1:{from}", self.user))
-            .arg(to);
+        sftp.arg("-q").arg(self.url("sftp", from)).arg(to);
         let said = run(sftp, b"");
         assert!(said.ok && to.exists(), "cannot fetch {from}: {said:?}");
     }
@@ -145,7 +148,7 @@ impl Ssh {
     pub fn session(&self) -> Child {
         let mut ssh = Command::new("ssh");
         self.options(&mut ssh);
-        ssh.args(["-tt", "-e", "none", "-p", &self.port.to_string()]).arg(format!("{}@127.0.0.1", self.user));
+        ssh.args(["-tt", "-e", "none"]).arg(self.url("ssh", ""));
         ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
     }
 }
