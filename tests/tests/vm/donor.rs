@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use reinstate_tests::appliance::Appliance;
+use reinstate_tests::forge::Forge;
 use reinstate_tests::vm::{BOOT, FACTORY_ADDRESS, Hardware, Ssh, Vm, kept, until};
 
 use crate::picture::Picture;
@@ -32,7 +33,7 @@ table inet appliance {
 		ip6 saddr fd00:45::/64 tcp dport 22 counter accept
 		ip protocol icmp accept
 		icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert, echo-request } accept
-		iifname "failover0" ip6 nexthdr vrrp accept
+		iifname "failover0" meta l4proto vrrp accept
 	}
 	chain forward {
 		type filter hook forward priority filter; policy drop;
@@ -64,6 +65,13 @@ pub fn donor() -> &'static Donor {
 }
 
 impl Donor {
+    /// Its archive with something else in it, all digests right.
+    pub fn archive_with(&self, change: impl FnOnce(&mut Forge)) -> Vec<u8> {
+        let mut archive = Forge::open(&fs::read(&self.archive).unwrap()).unwrap();
+        change(&mut archive);
+        archive.write().unwrap()
+    }
+
     fn fail() -> Self {
         let folder = kept("donor");
         let hardware = Hardware::new("fw-a", 0x0a).also(ADDRESS);
@@ -115,7 +123,7 @@ fn configure(vm: &Vm) {
     }
     say("tar -x -C / --no-overwrite-dir", &tar(place.path()));
     say("cat > /etc/nftables.conf", RULES.as_bytes());
-    say("rm -f /etc/nftables.d/*; chgrp ssl-cert /etc/appliance/pki/private/* 2>/dev/null || true", b"");
+    say("rm -f /etc/nftables.d/*", b"");
     let network = "/etc/systemd/network/10-management0.network";
     say(
         &format!("sed -i 's/^Address=.*/Address={ADDRESS}\\/24/' {network} && grep -q {ADDRESS} {network}"),

@@ -34,10 +34,6 @@ impl Picture {
         }
     }
 
-    pub fn rules(&self) -> &[String] {
-        &self.rules
-    }
-
     pub fn hostname(&self) -> &str {
         &self.hostname
     }

@@ -1,5 +1,6 @@
 //! A machine as it leaves the factory, with a real SSH server in reach that holds the donor's backup.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +10,7 @@ use reinstate_tests::sshd::{Account, Sshd, SshdOptions};
 use reinstate_tests::vm::{BOOT, Console, FACTORY_ADDRESS, Hardware, SERVER, Vm, kept};
 use tempfile::TempDir;
 
-use crate::donor::{ACCOUNTS, ADDRESS, Donor, donor, end_of_job};
+use crate::donor::{ACCOUNTS, ADDRESS, donor, end_of_job};
 use crate::picture::Picture;
 
 /// What the image ships with, to be changed at the first login.
@@ -18,7 +19,7 @@ pub const FACTORY_PASSWORD: &str = "admin";
 /// A line of a program that runs in the guest.
 pub const ANSWER: Duration = Duration::from_secs(120);
 
-const SERVER_PASSWORD: &str = "Kept-Elsewhere-22";
+pub const SERVER_PASSWORD: &str = "Kept-Elsewhere-22";
 
 pub struct Replacement {
     pub vm: Vm,
@@ -32,7 +33,7 @@ impl Replacement {
     /// Boots, after the donor has failed.
     pub fn boot(name: &str) -> Self {
         let donor = donor();
-        let served = served(donor);
+        let served = served(&donor.file, &fs::read(&donor.archive).unwrap());
         let server = Sshd::start(&SshdOptions {
             account: Some(Account { name: "backup".into(), password: SERVER_PASSWORD.into() }),
             ..SshdOptions::default()
@@ -89,7 +90,7 @@ impl Replacement {
         assert_eq!(Picture::of(vm, ADDRESS, &ACCOUNTS), donor.picture);
         let mac = vm.hardware().mac_of(0);
         let said = vm.announced().split_off(self.before);
-        let announced: std::collections::BTreeSet<IpAddr> =
+        let announced: BTreeSet<IpAddr> =
             said.into_iter().filter(|said| said.mac == mac).map(|said| said.address).collect();
         assert_eq!(announced, donor.announced, "on the wire");
         self.vpn_is_gone(&shown);
@@ -115,12 +116,12 @@ impl Replacement {
     }
 }
 
-/// The donor's archive, where the server's account may read it.
-fn served(donor: &Donor) -> TempDir {
+/// An archive where the server's account may read it.
+pub fn served(name: &str, archive: &[u8]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let file = folder.path().join(&donor.file);
-    fs::copy(&donor.archive, &file).unwrap();
+    let file = folder.path().join(name);
+    fs::write(&file, archive).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     folder
 }
