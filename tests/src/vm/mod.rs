@@ -33,7 +33,7 @@ pub use ssh::{Askpass, Key, Said, Ssh};
 pub use wire::{Announcement, announcements};
 
 /// An emulated machine that shares two processors with others.
-pub const BOOT: Duration = Duration::from_secs(300);
+pub const BOOT: Duration = Duration::from_secs(600);
 
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -129,7 +129,7 @@ impl Vm {
         fs::write(self.folder.join("command"), format!("{} {}\n", hardware::PROGRAM, arguments.join(" ")))
             .unwrap();
         let log = fs::File::options().create(true).append(true).open(self.folder.join("qemu.log")).unwrap();
-        for socket in ["serial", "qmp"] {
+        for socket in ["serial", "qmp", "failover", "data0", "data1"] {
             let _ = fs::remove_file(self.place.path().join(socket));
         }
         let mut child = Command::new(hardware::PROGRAM)
@@ -182,7 +182,7 @@ impl Vm {
     pub fn throttle(&mut self, writes_per_second: u64) {
         let all = ["bps", "bps_rd", "bps_wr", "iops", "iops_rd"].map(|key| (key.to_owned(), json!(0)));
         let mut limits: serde_json::Map<String, Value> = all.into_iter().collect();
-        limits.insert("id".into(), json!("boot"));
+        limits.insert("device".into(), json!("boot"));
         limits.insert("iops_wr".into(), json!(writes_per_second));
         self.qmp().call("block_set_io_throttle", Value::Object(limits));
     }
