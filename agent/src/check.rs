@@ -27,6 +27,8 @@ pub struct Here<'a> {
     pub live: (u64, u64),
     /// What is free where generations are kept, and where the live configuration is.
     pub space: Space,
+    /// The UUID of the one device whose backup will do.
+    pub device: Option<String>,
     /// What is wrong already, to be reported with the rest.
     pub known: Vec<Failure>,
 }
@@ -60,6 +62,7 @@ pub fn manifest(manifest: &Manifest, file: &str, here: &Here<'_>) -> Vec<Failure
     hardware(manifest, here, &mut failures);
     software(manifest, here, &mut failures);
     registration(manifest, here, &mut failures);
+    device(manifest, here, &mut failures);
     role(manifest, file, &mut failures);
     domains(manifest, here.domains, &mut failures);
     space(manifest, here, &mut failures);
@@ -68,6 +71,17 @@ pub fn manifest(manifest: &Manifest, file: &str, here: &Here<'_>) -> Vec<Failure
 
 fn differs(code: Code, what: &str, backup: impl Display, this: impl Display) -> Failure {
     Failure::new(code, format!("{what}: the backup's is {backup}, this appliance's is {this}"))
+}
+
+fn device(manifest: &Manifest, here: &Here<'_>, found: &mut Vec<Failure>) {
+    let Some(wanted) = here.device.as_ref().filter(|wanted| **wanted != manifest.device.uuid) else { return };
+    found.push(
+        Failure::new(
+            Code::DeviceMismatch,
+            format!("device: the backup's is {}, asked for was {wanted}", or_none(&manifest.device.uuid)),
+        )
+        .hint("take the backup of the device that is to be replaced"),
+    );
 }
 
 fn or_none(text: &str) -> &str {

@@ -1,4 +1,6 @@
-//! The `reinstated` program: the daemon, the root processes that it starts, and the offline checks.
+//! The `reinstated` program: its words, and who does what they ask for.
+
+mod appliance;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -6,24 +8,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use lexopt::ValueExt;
 use lexopt::prelude::{Long, Short, Value};
-use reinstate_api::{Code, Failure, SOCKET};
+use reinstate_api::{Code, Failure};
 use serde::Serialize;
 
-use crate::activate::Activation;
-use crate::domain::Domains;
-use crate::engine::{Engine, Parts};
-use crate::facts::Facts;
 use crate::files::{Direct, Folder, Steps};
-use crate::live;
-use crate::platform::{Program, Sandbox};
-use crate::profile::{self, Profile};
-use crate::server;
-use crate::state::StateFile;
-use crate::store::{About, Store};
-use crate::validate::{self, Tree};
+use crate::log;
+use crate::platform::Program;
+use crate::platform::request::{self, Request};
+use crate::profile;
+use crate::validate::Tree;
+use appliance::{Appliance, Reply};
 
 const HELP: &str = "\
 reinstated: the restore agent of an appliance
@@ -32,19 +28,25 @@ usage: reinstated [--root DIR] COMMAND
 
   serve               the daemon: answers on DIR/run/reinstate/agent.sock
   activate            make the pending generation the live configuration; at boot, before the network
+  activate-now        the same without a restart: units that read what has changed read it again
+  rescue              go back where the daemon has not decided on what was activated
+  pending             fail, saying why, while a restore waits for a restart or for its decision
   snapshot N ORIGIN   the live configuration becomes generation N
   scan                list and hash the live configuration
   facts               what this appliance is
   validate N|live     run the domains' checkers on a generation, or on the live configuration
   units               the units whose domains' checkers do not accept the live configuration
+  inactive UNIT...    those of the units that are not active
+  reboot              restart the machine
+  import [FILE]       copy a backup from the medium with the label REINSTATE
+  zero-touch          restore what a medium or a credential offers, where nothing is configured yet
+  interface-name K    the logical name of the network interface K
+  answer root|check   do what one request on standard input asks for
   lint DIR            check a folder with profile.d and domains.d
 
   --root DIR          the appliance's root folder, / by default; another folder is a sandbox
   --help, --version
 ";
-
-/// The agent's own folder, below the root.
-const STATE_FOLDER: &str = "var/lib/reinstate";
 
 /// Runs the program; `prefix` is how it was started, so that it can start its own verbs.
 pub fn run_as(prefix: Vec<OsString>, args: impl Iterator<Item = OsString>) -> ExitCode {
@@ -64,7 +66,7 @@ pub fn run_with(
             return ExitCode::from(2);
         }
     };
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).with_ansi(false).init();
+    log::init();
     command.run(prefix, steps)
 }
 
@@ -73,18 +75,36 @@ struct Command {
     verb: Verb,
 }
 
+/// What the program is asked to do. Those with an answer give it as JSON.
+#[derive(Debug)]
 enum Verb {
     Serve,
     Activate,
+    ActivateNow,
+    Rescue,
+    Pending,
     Snapshot { number: u64, origin: String },
     Scan,
     Facts,
     Validate(Tree),
     Units,
+    Inactive(Vec<String>),
+    Reboot,
+    Import(Option<String>),
+    ZeroTouch,
+    InterfaceName(String),
     Confine { tree: Tree, domain: String },
+    Answer(Peer),
     Lint(PathBuf),
     Help,
     Version,
+}
+
+/// Whose requests are answered, and so which verbs.
+#[derive(Clone, Copy, Debug)]
+enum Peer {
+    Root,
+    Check,
 }
 
 impl Command {
@@ -100,62 +120,131 @@ impl Command {
                 other => return Err(other.unexpected()),
             }
         }
+        Ok(Self { root, verb: Verb::parse(words)? })
+    }
+
+    fn run(self, prefix: Vec<OsString>, steps: Arc<dyn Steps>) -> ExitCode {
+        let Self { root, verb } = self;
+        let root = root.canonicalize().unwrap_or(root);
+        let program = Program { prefix, root: root.clone() };
+        // What goes wrong at boot may leave no other way to be told.
+        let loud = matches!(verb, Verb::Activate | Verb::Rescue) && root == Path::new("/");
+        let work = |verb| Appliance::open(&root, steps.clone())?.run(verb, &program);
+        let done = match verb {
+            Verb::Help => {
+                print!("{HELP}");
+                return ExitCode::SUCCESS;
+            }
+            Verb::Version => {
+                println!("reinstated {}", env!("CARGO_PKG_VERSION"));
+                return ExitCode::SUCCESS;
+            }
+            Verb::Lint(folder) => return lint(&folder, steps),
+            Verb::InterfaceName(kernel) => return name_interface(&root, steps, &kernel),
+            Verb::Answer(peer) => {
+                // The one at the other end hears of every failure, so this process has none of its own.
+                let first = |failures: Vec<Failure>| {
+                    failures.into_iter().next().unwrap_or_else(|| Failure::new(Code::Internal, "no reason"))
+                };
+                let answered = request::receive().and_then(|request| peer.permits(request));
+                request::answer(answered.and_then(|verb| work(verb).map_err(first))).map_err(|e| vec![e])
+            }
+            verb => work(verb).and_then(|reply| print(&reply).map_err(|e| vec![e])),
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failures) => {
+                failures.iter().filter(|_| loud).for_each(log::on_console);
+                complain(&failures)
+            }
+        }
+    }
+}
+
+impl Verb {
+    fn parse(words: Vec<OsString>) -> Result<Self, lexopt::Error> {
         let mut words = words.into_iter();
         let verb = words.next().ok_or("a command is missing")?.string()?;
         let mut next = |what: &str| {
             words.next().ok_or_else(|| lexopt::Error::from(format!("{verb}: {what} is missing")))
         };
         let verb = match verb.as_str() {
-            "serve" => Verb::Serve,
-            "activate" => Verb::Activate,
+            "serve" => Self::Serve,
+            "activate" => Self::Activate,
+            "activate-now" => Self::ActivateNow,
+            "rescue" => Self::Rescue,
+            "pending" => Self::Pending,
             "snapshot" => {
-                Verb::Snapshot { number: next("the number")?.parse()?, origin: next("the origin")?.string()? }
+                Self::Snapshot { number: next("the number")?.parse()?, origin: next("the origin")?.string()? }
             }
-            "scan" => Verb::Scan,
-            "facts" => Verb::Facts,
-            "validate" => Verb::Validate(next("the generation")?.parse()?),
-            "units" => Verb::Units,
-            "confine" => Verb::Confine {
+            "scan" => Self::Scan,
+            "facts" => Self::Facts,
+            "validate" => Self::Validate(next("the generation")?.parse()?),
+            "units" => Self::Units,
+            "inactive" => Self::Inactive(words.by_ref().map(ValueExt::string).collect::<Result<_, _>>()?),
+            "reboot" => Self::Reboot,
+            "import" => Self::Import(words.next().map(ValueExt::string).transpose()?),
+            "zero-touch" => Self::ZeroTouch,
+            "interface-name" => Self::InterfaceName(next("the interface")?.string()?),
+            "confine" => Self::Confine {
                 tree: next("the generation")?.parse()?,
                 domain: next("the domain")?.string()?,
             },
-            "lint" => Verb::Lint(next("the folder")?.into()),
+            "answer" => match next("whose requests")?.to_str() {
+                Some("root") => Self::Answer(Peer::Root),
+                Some("check") => Self::Answer(Peer::Check),
+                _ => return Err("answer: root or check".into()),
+            },
+            "lint" => Self::Lint(next("the folder")?.into()),
             other => return Err(format!("there is no command '{other}'").into()),
         };
         match words.next() {
             Some(extra) => Err(lexopt::Error::UnexpectedArgument(extra)),
-            None => Ok(Self { root, verb }),
+            None => Ok(verb),
         }
     }
+}
 
-    fn run(self, prefix: Vec<OsString>, steps: Arc<dyn Steps>) -> ExitCode {
-        let Self { root, verb } = self;
-        match verb {
-            Verb::Help => print!("{HELP}"),
-            Verb::Version => println!("reinstated {}", env!("CARGO_PKG_VERSION")),
-            Verb::Lint(folder) => return lint(&folder, steps),
-            verb => {
-                let root = root.canonicalize().unwrap_or(root);
-                let program = Program { prefix, root: root.clone() };
-                let done = Appliance::open(&root, steps).and_then(|appliance| appliance.run(verb, program));
-                if let Err(failures) = done {
-                    return complain(&failures);
-                }
-            }
+impl Peer {
+    /// The verb, where it is one that this peer's requests may name.
+    fn permits(self, request: Request) -> Result<Verb, Failure> {
+        let bad = |why: String| Failure::new(Code::BadRequest, format!("the request is refused: {why}"));
+        let name = request.verb.clone();
+        let words = std::iter::once(request.verb).chain(request.values).map(OsString::from).collect();
+        let verb = Verb::parse(words).map_err(|error| bad(error.to_string()))?;
+        let permitted = match self {
+            Self::Root => matches!(
+                verb,
+                Verb::ActivateNow
+                    | Verb::Snapshot { .. }
+                    | Verb::Scan
+                    | Verb::Facts
+                    | Verb::Import(_)
+                    | Verb::Inactive(_)
+                    | Verb::Reboot
+            ),
+            Self::Check => matches!(verb, Verb::Validate(_)),
+        };
+        match permitted {
+            true => Ok(verb),
+            false => Err(bad(format!("'{name}' is not for this socket"))),
         }
-        ExitCode::SUCCESS
     }
 }
 
 /// People read standard error; whoever started a verb reads the first failure as JSON.
 fn complain(failures: &[Failure]) -> ExitCode {
     for failure in failures {
-        tracing::error!(code = %failure.code, hint = %failure.hint, "{failure}");
+        log::error(failure);
     }
     if let Some(first) = failures.first() {
         print_json(first).ok();
     }
     ExitCode::FAILURE
+}
+
+fn print(reply: &Reply) -> Result<(), Failure> {
+    if matches!(reply, Reply::Nothing) { Ok(()) } else { print_json(reply) }
 }
 
 fn print_json(value: &impl Serialize) -> Result<(), Failure> {
@@ -165,133 +254,23 @@ fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     out.write_all(b"\n").and_then(|()| out.flush()).map_err(cannot)
 }
 
-/// One appliance, with everything that a verb works on.
-struct Appliance {
-    root: Folder,
-    profile: Profile,
-    domains: Domains,
-    store: Store,
-    state: StateFile,
-}
-
-impl Appliance {
-    fn open(root: &Path, steps: Arc<dyn Steps>) -> Result<Self, Vec<Failure>> {
-        let one = |failure: Failure| vec![failure];
-        let root = Folder::open(root, steps).map_err(|e| one(e.into()))?;
-        let (profile, domains) = profile::load(&root)?;
-        root.make_folders(STATE_FOLDER, 0o700).map_err(|e| one(e.into()))?;
-        let folder = root.folder(STATE_FOLDER).map_err(|e| one(e.into()))?;
-        let store = Store::open(folder.clone()).map_err(one)?;
-        Ok(Self { root, profile, domains, store, state: StateFile::new(folder) })
-    }
-
-    fn run(self, verb: Verb, program: Program) -> Result<(), Vec<Failure>> {
-        let one = |failure: Failure| vec![failure];
-        match verb {
-            Verb::Serve => self.serve(program).map_err(one),
-            Verb::Activate => self.activate().map_err(one),
-            Verb::Snapshot { number, origin } => self.snapshot(number, origin).map_err(one),
-            Verb::Facts => {
-                Facts::read(&self.root, &self.profile).and_then(|facts| print_json(&facts)).map_err(one)
-            }
-            Verb::Scan => {
-                let index = live::scan(&self.root, &self.domains).map_err(one)?;
-                print_json(&index.iter().collect::<Vec<_>>()).map_err(one)
-            }
-            Verb::Validate(tree) => {
-                let refused = block_on(validate::validate(&program, &self.profile, &self.domains, tree))
-                    .map_err(one)?;
-                print_json(&refused.into_iter().map(|(_, failure)| failure).collect::<Vec<_>>()).map_err(one)
-            }
-            Verb::Units => {
-                let refused =
-                    block_on(validate::validate(&program, &self.profile, &self.domains, Tree::Live))
-                        .map_err(one)?;
-                let units: Vec<_> = refused
-                    .iter()
-                    .flat_map(|(name, failure)| {
-                        let units =
-                            self.domains.get(name).map(|domain| domain.units.clone()).unwrap_or_default();
-                        units.into_iter().map(move |unit| (unit, failure))
-                    })
-                    .collect();
-                print_json(&units).map_err(one)
-            }
-            Verb::Confine { tree, domain } => {
-                let Some(domain) = self.domains.get(&domain) else {
-                    return Err(one(Failure::new(Code::NotFound, format!("there is no domain '{domain}'"))));
-                };
-                let failure =
-                    validate::confined(&self.root, &self.profile, &self.domains, &self.store, tree, domain);
-                Err(one(failure))
-            }
-            // Handled before an appliance was opened.
-            Verb::Lint(_) | Verb::Help | Verb::Version => Ok(()),
+/// For udev, which asks before anything of the agent exists.
+fn name_interface(root: &Path, steps: Arc<dyn Steps>, kernel: &str) -> ExitCode {
+    let named = Folder::open(root, steps).map_err(|e| vec![e.into()]).and_then(|root| {
+        let (profile, _) = profile::load(&root)?;
+        let name = crate::facts::logical_name(&root, &profile, kernel).map_err(|e| vec![e])?;
+        name.ok_or_else(|| vec![Failure::new(Code::NotFound, format!("'{kernel}' has no logical name"))])
+    });
+    match named {
+        Ok(name) => {
+            println!("{name}");
+            ExitCode::SUCCESS
+        }
+        Err(failures) => {
+            failures.iter().for_each(|failure| eprintln!("{failure} [{}]", failure.code));
+            ExitCode::FAILURE
         }
     }
-
-    fn serve(self, program: Program) -> Result<(), Failure> {
-        // Passwords pass through this process: no core dump, no other process of its account reads it.
-        nix::sys::prctl::set_dumpable(false)
-            .map_err(|e| Failure::io("cannot forbid core dumps", &e.into()))?;
-        if self.root.path() == Path::new("/") {
-            return Err(Failure::new(
-                Code::BadRequest,
-                "the root folder is /, and this version of the agent serves sandboxes only",
-            )
-            .hint("name the folder that stands for the appliance: --root DIR"));
-        }
-        let _alone = self.store.only_daemon()?;
-        let socket = self.root.path().join(SOCKET);
-        self.root.make_folders("run/reinstate", 0o755)?;
-        let Self { root, profile, domains, store, state } = self;
-        let platform = Arc::new(Sandbox::new(program, root.clone()));
-        let engine = Engine::start(Parts { platform, profile, domains, root, store, state });
-        block_on(async {
-            let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-                .map_err(|e| Failure::io("cannot listen for signals", &e))?;
-            if let Err(failure) = engine.recover().await {
-                tracing::error!(code = %failure.code, hint = %failure.hint, "{failure}");
-            }
-            tokio::select! {
-                served = server::serve(engine, &socket) => served,
-                _ = terminated.recv() => Ok(()),
-                _ = tokio::signal::ctrl_c() => Ok(()),
-            }
-        })
-    }
-
-    fn activate(self) -> Result<(), Failure> {
-        let Self { root, domains, store, state, .. } = &self;
-        let _alone = store.alone()?;
-        let done = Activation { root, domains, store, state }.run()?;
-        tracing::info!(?done, "activation");
-        Ok(())
-    }
-
-    fn snapshot(self, number: u64, origin: String) -> Result<(), Failure> {
-        let _alone = self.store.alone()?;
-        let facts = Facts::read(&self.root, &self.profile)?;
-        let mut draft = self.store.draft(&format!("snapshot-{number}"))?;
-        live::snapshot(&self.root, &self.domains, &mut draft)?;
-        draft.finish(About {
-            number,
-            created: Timestamp::now(),
-            origin,
-            device: facts.device,
-            domains: &self.domains,
-            archive: None,
-        })?;
-        Ok(())
-    }
-}
-
-fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::io("cannot start the runtime", &e))?
-        .block_on(work)
 }
 
 /// Checks a folder that holds `profile.d` and `domains.d`, offline.

@@ -26,6 +26,9 @@ pub struct Facts {
 
 const MAX_BYTES: u64 = 64 << 10;
 
+/// How the class of a network adapter begins in sysfs.
+const NETWORK_CLASS: &str = "0x02";
+
 impl Facts {
     pub fn read(root: &Folder, profile: &Profile) -> Result<Self, Failure> {
         let identity = &profile.identity;
@@ -215,6 +218,27 @@ fn interfaces(root: &Folder, names: &[String]) -> Result<Vec<Interface>, Failure
         interface
     });
     Ok(named.collect())
+}
+
+/// The profile's name for an interface: the one of its place among all network adapters on the bus,
+/// those whose driver is not loaded yet included.
+pub fn logical_name(root: &Folder, profile: &Profile, kernel: &str) -> Result<Option<String>, Failure> {
+    let link = |path: &Path| {
+        let target = found(root.read_link_in_root(path))?.unwrap_or_default();
+        Ok::<_, Failure>(target.to_string_lossy().into_owned())
+    };
+    let devices = Path::new("sys/bus/pci/devices");
+    let mut adapters = Vec::new();
+    for (address, _) in found(root.list(devices))?.unwrap_or_default() {
+        let class = text(root, &devices.join(&address).join("class"))?.unwrap_or_default();
+        if class.starts_with(NETWORK_CLASS) {
+            adapters.push((link(&devices.join(&address))?, address));
+        }
+    }
+    adapters.sort();
+    let place = link(&Path::new("sys/class/net").join(kernel))?;
+    let at = adapters.iter().position(|(_, address)| place.split('/').any(|part| *part == **address));
+    Ok(at.map(|at| profile.hardware.interfaces.get(at).cloned().unwrap_or_else(|| format!("extra{at}"))))
 }
 
 /// `0000:03:00.0`

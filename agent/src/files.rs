@@ -53,6 +53,8 @@ pub struct Folder {
     fd: Arc<OwnedFd>,
     path: PathBuf,
     steps: Arc<dyn Steps>,
+    /// To whom everything goes that is made through this folder; where not set, to who makes it.
+    heir: Option<(Uid, Gid)>,
 }
 
 impl fmt::Debug for Folder {
@@ -68,7 +70,18 @@ impl Folder {
     pub fn open(path: &Path, steps: Arc<dyn Steps>) -> Result<Self> {
         let fd =
             nix::fcntl::open(path, FOLDER, Mode::empty()).map_err(|errno| failed("open", path, errno))?;
-        Ok(Self { fd: Arc::new(fd), path: path.to_owned(), steps })
+        Ok(Self { fd: Arc::new(fd), path: path.to_owned(), steps, heir: None })
+    }
+
+    /// The same folder, for a root process that works in another account's folder: whatever it makes
+    /// there belongs to that account.
+    pub fn for_its_owner(self) -> Result<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            return Ok(self);
+        }
+        let stat = self.stat("")?;
+        let heir = (stat.uid != 0).then(|| (Uid::from_raw(stat.uid), Gid::from_raw(stat.gid)));
+        Ok(Self { heir, ..self })
     }
 
     /// The folder's own path, for messages and for other programs' arguments.
@@ -84,7 +97,7 @@ impl Folder {
     pub fn folder(&self, rel: impl AsRef<Path>) -> Result<Self> {
         let rel = rel.as_ref();
         let fd = self.resolve("open", rel, FOLDER, Mode::empty())?;
-        Ok(Self { fd: Arc::new(fd), path: self.path.join(rel), steps: self.steps.clone() })
+        Ok(Self { fd: Arc::new(fd), path: self.path.join(rel), steps: self.steps.clone(), heir: self.heir })
     }
 
     /// Opens a regular file to read; anything else is an error.
@@ -152,7 +165,11 @@ impl Folder {
         let mut file = None;
         let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         self.step(Step::Create(&self.path.join(rel)), || {
-            file = Some(self.raw(rel, flags, Mode::from_bits_truncate(mode))?);
+            let made = self.raw(rel, flags, Mode::from_bits_truncate(mode))?;
+            if let (true, Some((uid, gid))) = (flags.contains(OFlag::O_CREAT), self.heir) {
+                nix::unistd::fchown(&made, Some(uid), Some(gid))?;
+            }
+            file = Some(made);
             Ok(())
         })
         .map_err(|e| self.error("create", rel, e))?;
@@ -192,7 +209,8 @@ impl Folder {
     pub fn make_folder(&self, rel: impl AsRef<Path>, mode: u32) -> Result<()> {
         let rel = rel.as_ref();
         let made = self.at_parent("make", rel, Step::MakeFolder(&self.path.join(rel)), |parent, name| {
-            nix::sys::stat::mkdirat(parent, name, Mode::from_bits_truncate(mode))
+            nix::sys::stat::mkdirat(parent, name, Mode::from_bits_truncate(mode))?;
+            self.bequeath(parent, name)
         });
         match made {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.folder(rel).map(drop),
@@ -216,7 +234,8 @@ impl Folder {
     pub fn link(&self, target: &str, rel: impl AsRef<Path>) -> Result<()> {
         let rel = rel.as_ref();
         self.at_parent("link", rel, Step::Link(&self.path.join(rel)), |parent, name| {
-            nix::unistd::symlinkat(target, parent, name)
+            nix::unistd::symlinkat(target, parent, name)?;
+            self.bequeath(parent, name)
         })
     }
 
@@ -386,6 +405,11 @@ impl Folder {
         // A file system without a fixed number of inodes (btrfs) reports none at all.
         let inodes = if stat.files() == 0 { u64::MAX } else { stat.files_available() };
         Ok((stat.blocks_available() * stat.fragment_size(), inodes))
+    }
+
+    fn bequeath(&self, parent: &OwnedFd, name: &Path) -> nix::Result<()> {
+        let Some((uid, gid)) = self.heir else { return Ok(()) };
+        nix::unistd::fchownat(parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
     }
 
     fn at_parent(

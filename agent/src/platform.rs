@@ -3,13 +3,18 @@
 //! File code is the same in both: a sandbox is a folder that stands for `/`. What needs rights is
 //! done by a short process of its own, which gets a verb and checked values and nothing else.
 
+mod linux;
 mod process;
+pub mod request;
 mod sandbox;
+pub mod systemd;
 
 use futures_util::future::BoxFuture;
-use reinstate_api::Failure;
+use reinstate_api::{Created, Failure};
 
+pub use linux::Linux;
 pub use process::Program;
+pub use request::Requests;
 pub use sandbox::Sandbox;
 
 use crate::facts::Facts;
@@ -31,6 +36,9 @@ pub trait Platform: Send + Sync + 'static {
 
     /// Makes the pending generation live without a reboot, and restarts what reads it.
     fn activate_now(&self) -> BoxFuture<'_, Result<(), Failure>>;
+
+    /// Copies a backup from the medium into the backup folder.
+    fn import(&self, file: Option<String>) -> BoxFuture<'_, Result<Created, Failure>>;
 
     /// Asks for a reboot and returns; the agent is ended by it.
     fn reboot(&self) -> BoxFuture<'_, Result<(), Failure>>;

@@ -1,11 +1,10 @@
 //! The API: HTTP/JSON on a Unix socket. It parses and answers; the engine decides.
 
 mod error;
+mod listen;
 mod peer;
 
 use std::convert::Infallible;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -18,8 +17,8 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use futures_util::stream;
 use reinstate_api::{
-    AnswerRequest, BackupEntry, Created, Failure, HistoryEntry, PublicKey, Registration, RestoreRequest,
-    Started, Status, Texts, Version,
+    AnswerRequest, BackupEntry, Created, Failure, HistoryEntry, ImportRequest, PublicKey, Registration,
+    RestoreRequest, Started, Status, Texts, Version,
 };
 use serde::de::DeserializeOwned;
 use tokio::net::UnixListener;
@@ -27,6 +26,7 @@ use tokio::sync::watch;
 
 use crate::engine::Engine;
 
+pub use listen::{Readiness, listen};
 pub use peer::Peer;
 
 use error::Refused;
@@ -40,17 +40,10 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// At most five events a second.
 const PACE: Duration = Duration::from_millis(200);
 
-/// Listens on the socket until the future that it returns is dropped.
-pub async fn serve(engine: Engine, socket: &Path) -> Result<(), Failure> {
-    let cannot = |e: std::io::Error| Failure::io(format_args!("cannot listen on {}", socket.display()), &e);
-    match std::fs::remove_file(socket) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(cannot(error)),
-        _ => {}
-    }
-    let listener = UnixListener::bind(socket).map_err(cannot)?;
-    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o660)).map_err(cannot)?;
+/// Answers until the future that it returns is dropped.
+pub async fn serve(engine: Engine, listener: UnixListener) -> Result<(), Failure> {
     let service = router(engine).into_make_service_with_connect_info::<Peer>();
-    axum::serve(listener, service).await.map_err(cannot)
+    axum::serve(listener, service).await.map_err(|e| Failure::io("cannot take requests", &e))
 }
 
 fn router(engine: Engine) -> Router {
@@ -64,6 +57,7 @@ fn router(engine: Engine) -> Router {
         .route("/v1/abort", post(abort))
         .route("/v1/history", get(history))
         .route("/v1/backups", get(backups).post(create_backup))
+        .route("/v1/backups/import", post(import))
         .route("/v1/version", get(version))
         .route("/v1/managers", get(managers))
         .route("/v1/manager", delete(delete_manager))
@@ -160,6 +154,10 @@ async fn backups(State(engine): State<Engine>) -> Answered<Vec<BackupEntry>> {
 
 async fn create_backup(State(engine): State<Engine>) -> Answered<Created> {
     Ok(Json(engine.create_backup().await?))
+}
+
+async fn import(State(engine): State<Engine>, Parsed(request): Parsed<ImportRequest>) -> Answered<Created> {
+    Ok(Json(engine.import(request.file).await?))
 }
 
 async fn version(State(engine): State<Engine>) -> Answered<Version> {

@@ -256,6 +256,13 @@ pub struct Index {
 }
 
 impl Index {
+    /// From what [`Index::iter`] gives.
+    pub fn from_lines(lines: Vec<(String, Entry)>) -> Self {
+        let mut index = Self::default();
+        lines.into_iter().for_each(|(domain, entry)| index.insert(&domain, entry));
+        index
+    }
+
     pub fn insert(&mut self, domain: &str, entry: Entry) {
         match self.domains.get_mut(domain) {
             Some(entries) => entries.insert(entry.path.clone(), entry),

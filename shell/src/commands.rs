@@ -43,6 +43,11 @@ fn perform(shell: &mut Shell, command: Command) -> Result<Flow, Vec<Failure>> {
             Ok(Flow::Next(Exit::Ok))
         }
         Command::BackupCreate => backup(shell),
+        Command::BackupImport(request) => {
+            let Created { file, bytes: size } = shell.client.post("/v1/backups/import", &request)?;
+            shell.console.line(format!("Backup {file} is here now ({}).", bytes(size)));
+            Ok(Flow::Next(Exit::Ok))
+        }
         Command::ShowRestore => show::restore(shell),
         Command::ShowRestoreDetail => show::restore_detail(shell),
         Command::ShowRestoreHistory => show::restore_history(shell),

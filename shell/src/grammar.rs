@@ -1,7 +1,7 @@
 //! Every command, as one table: the parser, `help`, `?` and completion read it, and nothing else
 //! knows a command's words.
 
-use reinstate_api::{Location, RestoreRequest, Source};
+use reinstate_api::{ImportRequest, Location, RestoreRequest, Source};
 
 use crate::values::{self, Endpoint};
 
@@ -13,6 +13,7 @@ pub enum Command {
     RestoreRollback,
     RestoreFactory,
     BackupCreate,
+    BackupImport(ImportRequest),
     ManagerDelete,
     ShowRestore,
     ShowRestoreDetail,
@@ -50,6 +51,7 @@ pub struct Draft {
     path: Option<String>,
     file: Option<String>,
     fingerprint: Option<String>,
+    device: Option<String>,
     check: bool,
 }
 
@@ -68,6 +70,12 @@ const BACKUP: Part = Part::Word("backup", "The name of the backup file follows")
 const FILE: Part = Part::Argument("FILE", "Name of the backup file", |draft, text| {
     keep(&mut draft.file, values::file(text))
 });
+const DEVICE: Part = Part::Optional(&[
+    Part::Word("device", "Only the backup of one device will do"),
+    Part::Argument("UUID", "The device's UUID, as `show version` says it", |draft, text| {
+        keep(&mut draft.device, values::uuid(text))
+    }),
+]);
 /// The word that ends a restore's line; it is a flag of the draft.
 const CHECK: Part = Part::Word("check", "Run every check, show what would change, change nothing");
 
@@ -97,6 +105,7 @@ pub const TABLE: &[Row] = &[
                     |draft, text| keep(&mut draft.fingerprint, values::fingerprint(text)),
                 ),
             ]),
+            DEVICE,
             Part::Optional(&[CHECK]),
         ],
         help: "Restore a backup from an SSH server",
@@ -109,14 +118,16 @@ pub const TABLE: &[Row] = &[
                 path: values::remote_path(&draft.path?, draft.file.as_deref())?,
                 fingerprint: draft.fingerprint,
             };
-            Some(Command::Restore(RestoreRequest { source: Source::Location(location), check: draft.check }))
+            let (source, check, device) = (Source::Location(location), draft.check, draft.device);
+            Some(Command::Restore(RestoreRequest { source, check, device }))
         },
     },
     Row {
-        parts: &[RESTORE, REMOTE, Part::Optional(&[BACKUP]), FILE, Part::Optional(&[CHECK])],
+        parts: &[RESTORE, REMOTE, Part::Optional(&[BACKUP]), FILE, DEVICE, Part::Optional(&[CHECK])],
         help: "Restore a backup from this appliance's backup folder",
         build: |draft| {
-            Some(Command::Restore(RestoreRequest { source: Source::Backup(draft.file?), check: draft.check }))
+            let (source, check, device) = (Source::Backup(draft.file?), draft.check, draft.device);
+            Some(Command::Restore(RestoreRequest { source, check, device }))
         },
     },
     Row {
@@ -141,6 +152,16 @@ pub const TABLE: &[Row] = &[
         ],
         help: "Back this appliance up into its backup folder",
         build: |_| Some(Command::BackupCreate),
+    },
+    Row {
+        parts: &[
+            Part::Word("backup", "Backups of this appliance"),
+            Part::Word("import", "Take a backup from elsewhere"),
+            Part::Word("medium", "From the medium with the label REINSTATE"),
+            Part::Optional(&[FILE]),
+        ],
+        help: "Copy a backup from the medium with the label REINSTATE",
+        build: |draft| Some(Command::BackupImport(ImportRequest { file: draft.file })),
     },
     Row {
         parts: &[SHOW, SHOW_RESTORE],

@@ -50,6 +50,13 @@ fn is_label(label: &str) -> bool {
         && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
+/// A device's UUID.
+pub fn uuid(text: &str) -> Option<String> {
+    let digits: Vec<usize> = text.split('-').map(str::len).collect();
+    let hex = text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit());
+    (hex && digits == [8, 4, 4, 4, 12]).then(|| text.to_owned())
+}
+
 /// A user on a server.
 pub fn user(text: &str) -> Option<String> {
     (plain(text) && text.len() <= 256 && !text.starts_with('-')).then(|| text.to_owned())

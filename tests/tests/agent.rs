@@ -141,3 +141,79 @@ fn the_events_begin_with_the_status_and_go_on() {
     }
     drop(machine);
 }
+
+/// One request as systemd hands it over: a socket for standard input and output.
+fn request(root: &Path, peer: &str, request: &str) -> Value {
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let output = theirs.try_clone().unwrap();
+    let mut agent = Command::new(BINARY)
+        .args(["reinstated", "--root", root.to_str().unwrap(), "answer", peer])
+        .stdin(std::os::fd::OwnedFd::from(theirs))
+        .stdout(std::os::fd::OwnedFd::from(output))
+        .spawn()
+        .unwrap();
+    ours.write_all(request.as_bytes()).unwrap();
+    ours.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    ours.read_to_string(&mut answer).unwrap();
+    agent.wait().unwrap();
+    serde_json::from_str(&answer).unwrap_or_else(|_| panic!("no JSON: {answer:?}"))
+}
+
+#[test]
+fn one_request_on_a_socket_is_answered_with_what_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    Appliance::replacement().build(folder.path()).unwrap();
+    let facts = request(folder.path(), "root", r#"{"verb":"facts","values":[]}"#);
+    assert_eq!(facts["done"]["hardware"]["model"], "VFW-100", "{facts}");
+    let snapshot = request(folder.path(), "root", r#"{"verb":"snapshot","values":["0","factory"]}"#);
+    assert_eq!(snapshot, json!({ "done": null }));
+    let valid = request(folder.path(), "check", r#"{"verb":"validate","values":["0"]}"#);
+    assert_eq!(valid, json!({ "done": [] }));
+}
+
+#[test]
+fn a_request_names_only_verbs_that_its_socket_is_for_and_values_that_are_right() {
+    let folder = tempfile::tempdir().unwrap();
+    Appliance::replacement().build(folder.path()).unwrap();
+    for (peer, refused) in [
+        ("root", r#"{"verb":"validate","values":["0"]}"#),
+        ("root", r#"{"verb":"serve","values":[]}"#),
+        ("root", r#"{"verb":"confine","values":["0","firewall"]}"#),
+        ("root", r#"{"verb":"snapshot","values":["x","factory"]}"#),
+        ("root", r#"{"verb":"facts","values":["more"]}"#),
+        ("root", r#"{"verb":"facts"}"#),
+        ("root", "no JSON"),
+        ("root", ""),
+        ("check", r#"{"verb":"snapshot","values":["0","factory"]}"#),
+        ("check", r#"{"verb":"reboot","values":[]}"#),
+    ] {
+        let answer = request(folder.path(), peer, refused);
+        assert_eq!(answer["failed"]["code"], "bad-request", "{refused}: {answer}");
+    }
+    assert!(!folder.path().join("var/lib/reinstate/generations/0").exists());
+}
+
+#[test]
+fn interfaces_are_named_in_bus_order_whatever_the_kernel_calls_them() {
+    let folder = tempfile::tempdir().unwrap();
+    Appliance::replacement().build(folder.path()).unwrap();
+    let root = folder.path().to_str().unwrap();
+    for (kernel, name) in [("eth0", "management0"), ("eth1", "failover0"), ("eth3", "data1")] {
+        let (output, text) = reinstated(&["--root", root, "interface-name", kernel]);
+        assert!(output.status.success() && text == format!("{name}\n"), "{kernel}: {text}");
+    }
+    for other in ["lo", "eth9"] {
+        let (output, text) = reinstated(&["--root", root, "interface-name", other]);
+        assert!(!output.status.success() && text.contains("no logical name"), "{other}: {text}");
+    }
+}
+
+#[test]
+fn nothing_is_pending_on_an_appliance_that_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    Appliance::replacement().build(folder.path()).unwrap();
+    let root = folder.path().to_str().unwrap();
+    let (output, text) = reinstated(&["--root", root, "pending"]);
+    assert!(output.status.success() && text.is_empty(), "{text}");
+}

@@ -57,6 +57,8 @@ codes! {
     RegisteredOtherDevice = "registered-other-device",
     /// This appliance is registered with another manager.
     RegisteredOtherManager = "registered-other-manager",
+    /// The backup is of another device than the one that was asked for.
+    DeviceMismatch = "device-mismatch",
     /// The role in the file name is not the manifest's.
     RoleMismatch = "role-mismatch",
     /// Not enough free space.

@@ -11,6 +11,9 @@ pub struct RestoreRequest {
     /// Run every check and the validators, show the diff, then stop, having changed nothing.
     #[serde(default)]
     pub check: bool,
+    /// The UUID of the one device whose backup will do; any where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
 }
 
 /// Where the configuration comes from.
@@ -44,7 +47,16 @@ pub struct Started {
     pub id: Uuid,
 }
 
-/// `POST /v1/backups` answers with the name of the new file.
+/// `POST /v1/backups/import`: copy a backup from the medium with the label REINSTATE.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportRequest {
+    /// Its name there; where it is left out, there must be one only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+}
+
+/// `POST /v1/backups` and `/v1/backups/import` answer with the name of the new file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Created {
     pub file: String,

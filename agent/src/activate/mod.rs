@@ -147,7 +147,7 @@ impl Activation<'_> {
     }
 
     fn go_back(&self, failure: Failure) -> Result<(), Failure> {
-        tracing::error!(code = %failure.code, "{failure}");
+        crate::log::error(&failure);
         self.next(|job| job.go_back(vec![failure]))
     }
 

@@ -40,6 +40,16 @@ impl Engine {
         made.await.map_err(|_| Failure::new(Code::Internal, "the backup ended early"))?
     }
 
+    /// Copies a backup from the medium: the named one, or the only one there.
+    ///
+    /// # Errors
+    /// As [`crate::medium::import`]; `busy` while a job or a backup is running.
+    pub async fn import(&self, file: Option<String>) -> Result<Created, Failure> {
+        file.as_deref().map_or(Ok(()), super::receive::check_name)?;
+        let _reserved = self.reserve()?;
+        self.parts().platform.import(file).await
+    }
+
     async fn back_up(&self) -> Result<Created, Failure> {
         let parts = self.parts();
         let facts = parts.platform.facts().await?;

@@ -139,7 +139,10 @@ pub(super) async fn decide(context: &Context) {
         engine.log("the restore lock", held.and_then(|held| held.set_phase(Phase::Finishing)));
         let failures = health(context, &switch).await;
         if !failures.is_empty() && switch.back.is_empty() {
-            failures.iter().for_each(|failure| context.note(failure.message.clone()));
+            for failure in &failures {
+                crate::log::error(failure);
+                context.note(failure.message.clone());
+            }
             context.record(|job| job.go_back(failures))?;
             flow::reboot(context).await;
             return Ok(());
@@ -154,7 +157,7 @@ pub(super) async fn decide(context: &Context) {
         Ok::<_, Failure>(())
     };
     if let Err(failure) = decided.await {
-        tracing::error!(code = %failure.code, "{failure}");
+        crate::log::error(&failure);
         context.note(failure.message);
     }
 }
@@ -190,10 +193,23 @@ async fn look(context: &Context, switch: &Switch) -> Result<Vec<Failure>, Failur
     }
     let expected = parts.store.generation(switch.target)?.record.device.management;
     let addresses = parts.platform.management_addresses().await?;
-    if let Some(missing) = expected.iter().find(|address| !addresses.contains(address)) {
+    // An address that a server gives is a warning at most.
+    let fixed = |address: &&String| address.contains('/');
+    if let Some(missing) = expected.iter().filter(fixed).find(|wanted| !has(&addresses, wanted)) {
         let configured = addresses.join(", ");
         failures
             .push(unhealthy(format!("management address: {missing} expected, configured are {configured}")));
     }
     Ok(failures)
+}
+
+/// An IPv6 address can be written in several ways.
+fn has(addresses: &[String], wanted: &str) -> bool {
+    let parsed = |text: &str| {
+        let (ip, prefix) = text.split_once('/')?;
+        Some((ip.parse::<std::net::IpAddr>().ok()?, prefix.parse::<u8>().ok()?))
+    };
+    addresses
+        .iter()
+        .any(|address| address == wanted || parsed(address).is_some_and(|a| Some(a) == parsed(wanted)))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reinstate_api::{Code, Failure, HistoryEntry, Lock, Phase, Source};
+use reinstate_api::{Code, Failure, HistoryEntry, Lock, Phase, RestoreRequest, Source};
 use tokio::sync::{Notify, watch};
 
 use super::candidate::{acceptable, identity, keep};
@@ -42,7 +42,7 @@ enum Next {
 pub(super) async fn run(context: Context, work: Work) {
     let mut made = Made::default();
     let prepared = match work {
-        Work::Restore { source, check } => restore(&context, &source, check, &mut made).await,
+        Work::Restore(request) => restore(&context, &request, &mut made).await,
         Work::Return { number } => go_to(&context, number, &mut made).await.map_err(|f| vec![f]),
         Work::DeleteManager => delete_manager(&context, &mut made).await.map_err(|f| vec![f]),
     };
@@ -107,26 +107,20 @@ pub(super) fn conclude(context: &Context, ended: Result<HistoryEntry, Failure>) 
     }
 }
 
-async fn restore(
-    context: &Context,
-    source: &Source,
-    check: bool,
-    made: &mut Made,
-) -> Result<Next, Vec<Failure>> {
+async fn restore(context: &Context, request: &RestoreRequest, made: &mut Made) -> Result<Next, Vec<Failure>> {
     let one = |failure: Failure| vec![failure];
     let parts = context.engine.parts();
     free_of_locks(context).map_err(one)?;
     let (facts, live) = tokio::join!(parts.platform.facts(), parts.platform.scan());
     let (facts, live) = (facts.map_err(one)?, live.map_err(one)?);
-    let staged = receive_and_ask(context, source, check, &facts, &live, made).await?;
-    prepare(context, source, check, &live, staged, made).await
+    let staged = receive_and_ask(context, request, &facts, &live, made).await?;
+    prepare(context, request, &live, staged, made).await
 }
 
 /// Receives while the question is open: whichever fails first ends both.
 async fn receive_and_ask(
     context: &Context,
-    source: &Source,
-    check: bool,
+    request: &RestoreRequest,
     facts: &Facts,
     live: &Index,
     made: &mut Made,
@@ -136,7 +130,8 @@ async fn receive_and_ask(
     let (stop, stopping) = watch::channel(false);
     let receiving =
         Receiving { facts: facts.clone(), live: live.clone(), draft, listed: listed.clone(), stop: stopping };
-    let receiving = receive(context, source, receiving);
+    let check = request.check;
+    let receiving = receive(context, request, receiving);
     let asking = async {
         if check {
             return Ok(());
@@ -182,8 +177,7 @@ async fn receive_and_ask(
 
 async fn prepare(
     context: &Context,
-    source: &Source,
-    check: bool,
+    request: &RestoreRequest,
     live: &Index,
     staged: Staged,
     made: &mut Made,
@@ -205,7 +199,7 @@ async fn prepare(
 
     context.advance(Phase::Validating).map_err(one)?;
     let number = take_number(context, made).map_err(one)?;
-    let file = match source {
+    let file = match &request.source {
         Source::Backup(file) => file.clone(),
         Source::Location(location) => location.path.clone(),
     };
@@ -219,7 +213,7 @@ async fn prepare(
     if !refused.is_empty() {
         return Err(refused);
     }
-    if check {
+    if request.check {
         return Ok(Next::Checked);
     }
     commit(context, made, number, snapshot.number(), notes).map_err(one)?;
@@ -374,7 +368,7 @@ pub(super) async fn reboot(context: &Context) {
         context.engine.parts().platform.reboot().await
     };
     if let Err(failure) = asked.await {
-        tracing::error!(code = %failure.code, "{failure}");
+        crate::log::error(&failure);
         context.note(format!("{failure}; restart the appliance by hand, the restore goes on at its boot"));
     }
 }
@@ -382,7 +376,7 @@ pub(super) async fn reboot(context: &Context) {
 async fn activate_now(context: &Context) {
     let parts = context.engine.parts();
     if let Err(failure) = parts.platform.activate_now().await {
-        tracing::error!(code = %failure.code, "{failure}");
+        crate::log::error(&failure);
         context.note(failure.message);
     }
     // However it ended, the record tells how far it came; a boot goes on where it broke off.

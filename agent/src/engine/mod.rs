@@ -64,10 +64,7 @@ struct Running {
 /// What a job is to do.
 #[derive(Clone, Debug)]
 enum Work {
-    Restore {
-        source: Source,
-        check: bool,
-    },
+    Restore(RestoreRequest),
     /// Back to a generation of the store.
     Return {
         number: u64,
@@ -118,7 +115,7 @@ impl Engine {
                 format!("sftp://{}@{host}:{}{path}", at.user, at.port)
             }
         };
-        let work = Work::Restore { source: request.source, check: request.check };
+        let work = Work::Restore(request);
         self.begin(kind, reinstate_api::one_line(&shown), by, work)
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reinstate_api::{Code, Failure, Location, Progress, Source};
+use reinstate_api::{Code, Failure, Location, Progress, RestoreRequest, Source};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::context::Context;
@@ -52,17 +52,18 @@ pub fn check_name(file: &str) -> Result<(), Failure> {
 /// Receives, checks and stages an archive. All failed checks come back together.
 pub async fn receive(
     context: &Context,
-    source: &Source,
+    request: &RestoreRequest,
     receiving: Receiving,
 ) -> Result<Staged, Vec<Failure>> {
     let one = |failure: Failure| vec![failure];
-    match source {
+    let device = request.device.clone();
+    match &request.source {
         Source::Backup(file) => {
             let input = open_backup(context, file).map_err(one)?;
             let total = input.metadata().map(|meta| meta.len()).unwrap_or_default();
             let meter = Meter::new(total, 0);
             let input = meter.clone().measure(BufReader::with_capacity(archive::BUFFER, input));
-            run(context, file.clone(), receiving, meter, input, None).await
+            run(context, file.clone(), device, receiving, meter, input, None).await
         }
         Source::Location(location) => {
             let file = location.path.rsplit('/').next().unwrap_or_default().to_owned();
@@ -83,7 +84,7 @@ pub async fn receive(
             let (sender, input) = part.begin().map_err(one)?;
             let input = meter.clone().measure(input);
             let fetch = Fetch { remote, from, sender, known };
-            let staged = run(context, file.clone(), receiving, meter, input, Some(fetch)).await;
+            let staged = run(context, file.clone(), device, receiving, meter, input, Some(fetch)).await;
             settle(&backups, &file, &staged).map_err(one)?;
             if let Err(failures) = &staged
                 && keeps_part(failures)
@@ -138,6 +139,7 @@ struct Fetch {
 async fn run(
     context: &Context,
     file: String,
+    device: Option<String>,
     receiving: Receiving,
     meter: Meter,
     input: impl BufRead + Send + 'static,
@@ -159,6 +161,7 @@ async fn run(
             domains: &parts.domains,
             live: (live.totals().0, live.count()),
             space,
+            device,
             known,
         };
         let mut told = |milestone: Milestone| match milestone {

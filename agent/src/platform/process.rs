@@ -11,10 +11,10 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 /// What one may answer: an index of the largest configuration fits.
-const MAX_ANSWER: u64 = 64 << 20;
+pub(super) const MAX_ANSWER: u64 = 64 << 20;
 
 /// Longer than the largest configuration takes to be copied.
-const TIME_LIMIT: Duration = Duration::from_secs(1800);
+pub(super) const TIME_LIMIT: Duration = Duration::from_secs(1800);
 
 /// How the agent starts its own verbs: the program and the words before the verb.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use reinstate_api::Failure;
+use reinstate_api::{Created, Failure};
 
 use super::{Platform, Program};
 use crate::facts::Facts;
@@ -38,9 +38,7 @@ impl Platform for Sandbox {
     fn scan(&self) -> BoxFuture<'_, Result<Index, Failure>> {
         async {
             let lines: Vec<(String, Entry)> = self.program.run("scan", &[]).await?;
-            let mut index = Index::default();
-            lines.into_iter().for_each(|(domain, entry)| index.insert(&domain, entry));
-            Ok(index)
+            Ok(Index::from_lines(lines))
         }
         .boxed()
     }
@@ -55,6 +53,10 @@ impl Platform for Sandbox {
 
     fn activate_now(&self) -> BoxFuture<'_, Result<(), Failure>> {
         self.program.run("activate", &[]).boxed()
+    }
+
+    fn import(&self, file: Option<String>) -> BoxFuture<'_, Result<Created, Failure>> {
+        async move { self.program.run("import", &Vec::from_iter(file)).await }.boxed()
     }
 
     fn reboot(&self) -> BoxFuture<'_, Result<(), Failure>> {

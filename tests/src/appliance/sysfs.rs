@@ -34,6 +34,9 @@ pub fn interface(tree: &mut Tree, interface: &Interface) {
     tree.link(&format!("sys/class/net/{kernel}"), format!("../../devices/{device}/net/{kernel}"));
     tree.file(&format!("{base}/net/{kernel}/address"), line(&interface.mac), 0o444);
     tree.link(&format!("{base}/net/{kernel}/device"), format!("../../../{name}"));
+    let address = format!("{bridge}/{slot}");
+    tree.file(&format!("sys/devices/{address}/class"), line("0x020000"), 0o444);
+    tree.link(&format!("sys/bus/pci/devices/{slot}"), format!("../../../devices/{address}"));
     tree.link(&format!("{base}/driver"), format!("{up}/bus/{bus}/drivers/{kind}"));
     tree.folder(&format!("sys/bus/{bus}/drivers/{kind}"), 0o755);
 }

@@ -30,8 +30,11 @@ pub(super) fn measure(bench: &Bench, archive: &Archive) -> Result<Memory> {
     let id = machine.daemon().ok_or("the daemon has ended")?;
     std::thread::sleep(QUIET);
     let started = figures::mib(process::resident(id)?);
-    let request =
-        RestoreRequest { source: Source::Location(bench.location(&bench.sshd, archive)), check: true };
+    let request = RestoreRequest {
+        source: Source::Location(bench.location(&bench.sshd, archive)),
+        check: true,
+        device: None,
+    };
     let begun = Instant::now();
     let _: Started = machine.client().post("/v1/restore", &json!(request))?;
     let mut received = None;
@@ -70,7 +73,7 @@ pub(super) fn measure(bench: &Bench, archive: &Archive) -> Result<Memory> {
 pub(super) fn after_a_restore(machine: Machine, archive: &Archive) -> Result<f64> {
     let file = archive.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let client = machine.client();
-    let request = RestoreRequest { source: Source::Backup(file), check: false };
+    let request = RestoreRequest { source: Source::Backup(file), check: false, device: None };
     let _: Started = client.post("/v1/restore", &json!(request))?;
     let begun = Instant::now();
     loop {

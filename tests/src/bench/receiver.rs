@@ -132,6 +132,7 @@ impl Place {
             domains: &self.domains,
             live: (live.totals().0, live.count()),
             space: Space::look(self.store.folder(), &self.root, &self.root, 0).map_err(one)?,
+            device: None,
             known: Vec::new(),
         };
         let draft = self.store.draft("restore").map_err(one)?;

@@ -1,0 +1,278 @@
+//! One appliance, and what the program's verbs do to it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use reinstate_api::{Code, Created, Failure, SOCKET};
+use serde::Serialize;
+
+use super::Verb;
+use crate::activate::{Activation, Done};
+use crate::domain::Domains;
+use crate::engine::{Engine, Parts};
+use crate::facts::Facts;
+use crate::files::{Folder, Steps};
+use crate::job::{Job, MAX_REBOOTS, Stage, Switch};
+use crate::live;
+use crate::log;
+use crate::medium;
+use crate::platform::{Linux, Platform, Program, Sandbox, systemd};
+use crate::profile::{self, Profile};
+use crate::server::{self, Readiness};
+use crate::state::StateFile;
+use crate::store::{About, Store};
+use crate::tree::{Entry, Index};
+use crate::validate::{self, Tree};
+use crate::zero_touch;
+
+/// The agent's own folder, below the root.
+const STATE_FOLDER: &str = "var/lib/reinstate";
+
+/// What sessions are told when the machine restarts.
+const FAREWELL: &str = "This appliance restarts to complete a restore of its configuration.";
+
+/// What a verb answers with.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Reply {
+    Nothing,
+    Facts(Box<Facts>),
+    Index(Vec<(String, Entry)>),
+    Failures(Vec<Failure>),
+    Units(Vec<(String, Failure)>),
+    Names(Vec<String>),
+    Created(Created),
+}
+
+/// One appliance, with everything that a verb works on.
+pub(super) struct Appliance {
+    root: Folder,
+    profile: Profile,
+    domains: Domains,
+    store: Store,
+    state: StateFile,
+}
+
+impl Appliance {
+    pub(super) fn open(root: &Path, steps: Arc<dyn Steps>) -> Result<Self, Vec<Failure>> {
+        let one = |failure: Failure| vec![failure];
+        let root = Folder::open(root, steps).map_err(|e| one(e.into()))?;
+        let (profile, domains) = profile::load(&root)?;
+        root.make_folders(STATE_FOLDER, 0o700).map_err(|e| one(e.into()))?;
+        let folder = root.folder(STATE_FOLDER).and_then(Folder::for_its_owner).map_err(|e| one(e.into()))?;
+        let store = Store::open(folder.clone()).map_err(one)?;
+        Ok(Self { root, profile, domains, store, state: StateFile::new(folder) })
+    }
+
+    pub(super) fn run(self, verb: Verb, program: &Program) -> Result<Reply, Vec<Failure>> {
+        let one = |failure: Failure| vec![failure];
+        let nothing = |()| Reply::Nothing;
+        let done = match verb {
+            Verb::Serve => self.serve(program.clone()).map(nothing),
+            Verb::Activate => self.activate().map(nothing),
+            Verb::ActivateNow => self.activate_now().map(nothing),
+            Verb::Rescue => self.rescue().map(nothing),
+            Verb::Pending => self.pending().map(nothing),
+            Verb::Snapshot { number, origin } => self.snapshot(number, origin).map(nothing),
+            Verb::Facts => Facts::read(&self.root, &self.profile).map(|facts| Reply::Facts(Box::new(facts))),
+            Verb::Scan => live::scan(&self.root, &self.domains).map(|index| {
+                Reply::Index(index.iter().map(|(name, entry)| (name.to_owned(), entry.clone())).collect())
+            }),
+            Verb::Validate(tree) => self
+                .refused(program, tree)
+                .map(|refused| Reply::Failures(refused.into_iter().map(|(_, failure)| failure).collect())),
+            Verb::Units => {
+                self.refused(program, Tree::Live).map(|refused| Reply::Units(self.units(&refused)))
+            }
+            Verb::Inactive(units) => systemd::inactive(&units).map(Reply::Names),
+            Verb::Import(file) => self.import(file).map(Reply::Created),
+            Verb::ZeroTouch => self.zero_touch().map(nothing),
+            Verb::Reboot => systemd::reboot(FAREWELL).map(nothing),
+            Verb::Confine { tree, domain } => Err(match self.domains.get(&domain) {
+                None => Failure::new(Code::NotFound, format!("there is no domain '{domain}'")),
+                Some(domain) => {
+                    validate::confined(&self.root, &self.profile, &self.domains, &self.store, tree, domain)
+                }
+            }),
+            // Those that need no appliance.
+            Verb::Answer(_) | Verb::InterfaceName(_) | Verb::Lint(_) | Verb::Help | Verb::Version => {
+                Ok(Reply::Nothing)
+            }
+        };
+        done.map_err(one)
+    }
+
+    fn is_real(&self) -> bool {
+        self.root.path() == Path::new("/")
+    }
+
+    fn serve(self, program: Program) -> Result<(), Failure> {
+        // Passwords pass through this process: no core dump, no other process of its account reads it.
+        nix::sys::prctl::set_dumpable(false)
+            .map_err(|e| Failure::io("cannot forbid core dumps", &e.into()))?;
+        let _alone = self.store.only_daemon()?;
+        let real = self.is_real();
+        let Self { root, profile, domains, store, state } = self;
+        let platform: Arc<dyn Platform> = match real {
+            true => Arc::new(Linux::new(profile.management.interface.clone())),
+            false => {
+                root.make_folders("run/reinstate", 0o755)?;
+                Arc::new(Sandbox::new(program, root.clone()))
+            }
+        };
+        let socket = root.path().join(SOCKET);
+        let engine = Engine::start(Parts { platform, profile, domains, root, store, state });
+        block_on(async {
+            let listener = server::listen(&socket)?;
+            let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+                .map_err(|e| Failure::io("cannot listen for signals", &e))?;
+            if let Err(failure) = engine.recover().await {
+                log::error(&failure);
+            }
+            let readiness = Readiness::tell();
+            tokio::select! {
+                served = server::serve(engine, listener) => served,
+                never = readiness.keep() => match never {},
+                _ = terminated.recv() => Ok(()),
+                _ = tokio::signal::ctrl_c() => Ok(()),
+            }
+        })
+    }
+
+    fn activation(&self) -> Activation<'_> {
+        let Self { root, domains, store, state, .. } = self;
+        Activation { root, domains, store, state }
+    }
+
+    fn activate(self) -> Result<(), Failure> {
+        let _alone = self.store.alone()?;
+        match self.activation().run()? {
+            Done::Nothing => tracing::debug!("nothing to activate"),
+            Done::Activated(number) => tracing::info!("generation {number} is the live configuration"),
+        }
+        self.take_host_name()
+    }
+
+    fn activate_now(self) -> Result<(), Failure> {
+        let _alone = self.store.alone()?;
+        let changed = match self.state.read()?.job.map(|job| job.stage) {
+            Some(Stage::Pending(switch)) => self.changed(&switch)?,
+            _ => Vec::new(),
+        };
+        self.activation().run()?;
+        self.take_host_name()?;
+        if self.is_real() { systemd::reload(&changed) } else { Ok(()) }
+    }
+
+    /// The units of the domains in which two generations differ.
+    fn changed(&self, switch: &Switch) -> Result<Vec<String>, Failure> {
+        let index = |number| self.store.generation(number)?.index();
+        let (from, to): (Index, Index) = (index(switch.from)?, index(switch.target)?);
+        let differ = self.domains.stored().filter(|d| from.domains.get(&d.name) != to.domains.get(&d.name));
+        Ok(differ.flat_map(|domain| domain.units.clone()).collect())
+    }
+
+    /// The kernel has its name from before the activation.
+    fn take_host_name(&self) -> Result<(), Failure> {
+        let name =
+            if self.is_real() { Facts::read(&self.root, &self.profile)?.device.hostname } else { "".into() };
+        if name.is_empty() {
+            return Ok(());
+        }
+        nix::unistd::sethostname(&name)
+            .map_err(|e| Failure::io(format_args!("cannot set the host name {name}"), &e.into()))
+    }
+
+    /// For when the daemon does not come up: what it has not decided on is taken back.
+    fn rescue(self) -> Result<(), Failure> {
+        // A daemon that runs decides by itself.
+        let Ok(_alone) = self.store.only_daemon() else { return Ok(()) };
+        let reboots = self.state.update(|state| {
+            let Some(job) = state.job.take() else { return Ok(None) };
+            let undecided = matches!(&job.stage, Stage::Activated(switch) if switch.back.is_empty());
+            let job = if undecided { job.go_back(vec![undecided_failure()])? } else { job };
+            let waits = matches!(job.stage, Stage::Pending(_));
+            state.job = Some(if waits { job.rebooting()? } else { job });
+            Ok(waits.then(|| state.reboots()))
+        })?;
+        match reboots {
+            None => Ok(()),
+            Some(reboots) if reboots > MAX_REBOOTS => Err(Failure::new(
+                Code::RebootFailed,
+                format!("the agent does not run, and {MAX_REBOOTS} reboots have not helped"),
+            )),
+            Some(_) if self.is_real() => systemd::reboot(FAREWELL),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn import(self, file: Option<String>) -> Result<Created, Failure> {
+        if self.is_real() {
+            systemd::mount_medium()?;
+        }
+        medium::import(&self.root, file)
+    }
+
+    fn zero_touch(self) -> Result<(), Failure> {
+        if self.is_real() && systemd::mount_medium().is_err() {
+            tracing::debug!("no medium");
+        }
+        zero_touch::run(&self.root, &self.state.read()?)
+    }
+
+    fn pending(self) -> Result<(), Failure> {
+        match self.state.read()?.job {
+            Some(Job {
+                kind, id, stage: Stage::Pending(_) | Stage::Activated(_) | Stage::Broken(_), ..
+            }) => Err(Failure::new(Code::Busy, format!("{kind} {id} is not complete yet"))
+                .hint("wait until `show restore` says that it has ended")),
+            _ => Ok(()),
+        }
+    }
+
+    fn refused(&self, program: &Program, tree: Tree) -> Result<Vec<(String, Failure)>, Failure> {
+        block_on(validate::validate(program, &self.profile, &self.domains, tree))
+    }
+
+    fn units(&self, refused: &[(String, Failure)]) -> Vec<(String, Failure)> {
+        let units =
+            |name: &str| self.domains.get(name).map(|domain| domain.units.clone()).unwrap_or_default();
+        refused
+            .iter()
+            .flat_map(|(name, failure)| units(name).into_iter().map(|unit| (unit, failure.clone())))
+            .collect()
+    }
+
+    fn snapshot(self, number: u64, origin: String) -> Result<(), Failure> {
+        let _alone = self.store.alone()?;
+        let facts = Facts::read(&self.root, &self.profile)?;
+        let mut draft = self.store.draft(&format!("snapshot-{number}"))?;
+        live::snapshot(&self.root, &self.domains, &mut draft)?;
+        draft.finish(About {
+            number,
+            created: Timestamp::now(),
+            origin,
+            device: facts.device,
+            domains: &self.domains,
+            archive: None,
+        })?;
+        Ok(())
+    }
+}
+
+fn undecided_failure() -> Failure {
+    Failure::new(
+        Code::Unhealthy,
+        "the agent did not run after the restart, so nobody decided that it is healthy",
+    )
+    .hint("look at the log of reinstated.service")
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::io("cannot start the runtime", &e))?
+        .block_on(work)
+}

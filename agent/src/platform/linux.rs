@@ -1,0 +1,94 @@
+//! A real appliance: systemd starts what needs rights, logind reboots.
+
+use std::path::PathBuf;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use nix::ifaddrs::getifaddrs;
+use reinstate_api::{Created, Failure};
+
+use super::{Platform, Requests};
+use crate::facts::Facts;
+use crate::tree::{Entry, Index};
+
+/// Who does what needs root's rights, and who runs checkers on what is not trusted.
+const ROOT: &str = "/run/reinstate/root.sock";
+const CHECK: &str = "/run/reinstate/check.sock";
+
+/// A real appliance.
+pub struct Linux {
+    root: Requests,
+    check: Requests,
+    /// The management interface's logical name.
+    management: String,
+}
+
+impl Linux {
+    pub fn new(management: String) -> Self {
+        let requests = |socket: &str| Requests { socket: PathBuf::from(socket) };
+        Self { root: requests(ROOT), check: requests(CHECK), management }
+    }
+}
+
+impl Platform for Linux {
+    fn facts(&self) -> BoxFuture<'_, Result<Facts, Failure>> {
+        self.root.run("facts", &[]).boxed()
+    }
+
+    fn scan(&self) -> BoxFuture<'_, Result<Index, Failure>> {
+        async {
+            let lines: Vec<(String, Entry)> = self.root.run("scan", &[]).await?;
+            Ok(Index::from_lines(lines))
+        }
+        .boxed()
+    }
+
+    fn snapshot(&self, number: u64, origin: String) -> BoxFuture<'_, Result<(), Failure>> {
+        async move { self.root.run("snapshot", &[number.to_string(), origin]).await }.boxed()
+    }
+
+    fn validate(&self, number: u64) -> BoxFuture<'_, Result<Vec<Failure>, Failure>> {
+        async move { self.check.run("validate", &[number.to_string()]).await }.boxed()
+    }
+
+    fn activate_now(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        self.root.run("activate-now", &[]).boxed()
+    }
+
+    fn import(&self, file: Option<String>) -> BoxFuture<'_, Result<Created, Failure>> {
+        async move { self.root.run("import", &Vec::from_iter(file)).await }.boxed()
+    }
+
+    fn reboot(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        self.root.run("reboot", &[]).boxed()
+    }
+
+    fn inactive_units(&self, units: &[String]) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
+        let units = units.to_vec();
+        async move { self.root.run("inactive", &units).await }.boxed()
+    }
+
+    /// Configured is what counts: without a carrier an address is there all the same.
+    fn management_addresses(&self) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
+        async {
+            let facts = self.facts().await?;
+            let interfaces = &facts.hardware.interfaces;
+            let kernel = interfaces.iter().find(|interface| interface.name == self.management);
+            let kernel = kernel.map_or(self.management.as_str(), |interface| &interface.kernel);
+            let all = getifaddrs().map_err(|e| Failure::io("cannot list the addresses", &e.into()))?;
+            let here = all.filter(|address| address.interface_name == kernel);
+            Ok(here.filter_map(|address| written(&address)).collect())
+        }
+        .boxed()
+    }
+}
+
+/// `192.0.2.10/24`
+fn written(address: &nix::ifaddrs::InterfaceAddress) -> Option<String> {
+    let (ip, mask) = (address.address.as_ref()?, address.netmask.as_ref()?);
+    if let (Some(ip), Some(mask)) = (ip.as_sockaddr_in(), mask.as_sockaddr_in()) {
+        return Some(format!("{}/{}", ip.ip(), u32::from(mask.ip()).count_ones()));
+    }
+    let (ip, mask) = (ip.as_sockaddr_in6()?, mask.as_sockaddr_in6()?);
+    Some(format!("{}/{}", ip.ip(), u128::from(mask.ip()).count_ones()))
+}

@@ -1,0 +1,71 @@
+//! What root's short processes ask systemd for.
+
+use std::process::{Command, Stdio};
+
+use reinstate_api::{Code, Failure, one_line};
+
+/// Those of the units that are not active, each with its state.
+pub fn inactive(units: &[String]) -> Result<Vec<String>, Failure> {
+    let mut inactive = Vec::new();
+    for unit in units {
+        check_name(unit)?;
+        // Its exit status says the same, and is no error.
+        let state = run("systemctl", &["is-active", "--", unit])?.1;
+        if state != "active" {
+            inactive.push(format!("{unit} ({state})"));
+        }
+    }
+    Ok(inactive)
+}
+
+/// Lets running units read their configuration again.
+pub fn reload(units: &[String]) -> Result<(), Failure> {
+    for unit in units {
+        check_name(unit)?;
+        must("systemctl", &["try-reload-or-restart", "--", unit])?;
+    }
+    Ok(())
+}
+
+/// Reboots by way of logind, which tells every session why.
+pub fn reboot(why: &str) -> Result<(), Failure> {
+    must("shutdown", &["-r", "now", why])
+}
+
+/// Shows the medium with the label REINSTATE, read-only, where one is inserted.
+pub fn mount_medium() -> Result<(), Failure> {
+    if !std::path::Path::new("/dev/disk/by-label/REINSTATE").exists() {
+        return Err(Failure::new(Code::NotFound, "there is no medium with the label REINSTATE")
+            .hint("insert one, or attach it to the virtual machine"));
+    }
+    must("systemctl", &["start", "--", "run-reinstate-medium.mount"])
+}
+
+fn check_name(unit: &str) -> Result<(), Failure> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "@._-:".contains(c);
+    match !unit.is_empty() && !unit.starts_with('-') && unit.chars().all(fits) {
+        true => Ok(()),
+        false => Err(Failure::new(Code::BadRequest, format!("'{}' is no unit's name", one_line(unit)))),
+    }
+}
+
+fn must(program: &str, words: &[&str]) -> Result<(), Failure> {
+    let (success, said) = run(program, words)?;
+    match success {
+        true => Ok(()),
+        false => Err(Failure::new(Code::Internal, format!("`{program} {}`: {said}", words.join(" ")))),
+    }
+}
+
+fn run(program: &str, words: &[&str]) -> Result<(bool, String), Failure> {
+    let output = Command::new(program)
+        .args(words)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| Failure::io(format_args!("cannot run {program}"), &e))?;
+    let said = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
+    Ok((output.status.success(), one_line(String::from_utf8_lossy(said).trim())))
+}
