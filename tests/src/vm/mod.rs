@@ -132,7 +132,9 @@ impl Vm {
         for socket in ["serial", "qmp", "failover", "data0", "data1"] {
             let _ = fs::remove_file(self.place.path().join(socket));
         }
-        let mut child = Command::new(hardware::PROGRAM)
+        // Whatever ends the test ends the machine.
+        let mut child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", hardware::PROGRAM])
             .args(&arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
