@@ -11,6 +11,7 @@ mod qmp;
 mod ssh;
 mod wire;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -213,8 +214,9 @@ impl Vm {
     }
 
     /// Asks the guest to switch itself off, and waits until it has.
-    pub fn power_off(&mut self) {
-        self.qmp().call("system_powerdown", Value::Null);
+    pub fn power_off(&mut self, address: impl Into<IpAddr>) {
+        // The answer may not arrive any more.
+        let _ = self.ssh(address).said("systemctl poweroff", "");
         self.wait_until_off();
     }
 
@@ -270,7 +272,16 @@ impl Vm {
         said.out
     }
 
-    /// What its management interface said on the wire since it was switched on, in order.
+    /// The addresses that its management interface said were its own, after so many announcements. Those of the link alone
+    /// follow from the MAC address.
+    pub fn own_addresses(&self, after: usize) -> BTreeSet<IpAddr> {
+        let mac = self.hardware.mac_of(0);
+        let own = self.announced().into_iter().skip(after).filter(|said| said.mac == mac);
+        let is_local = |address: &IpAddr| matches!(address, IpAddr::V6(six) if six.is_unicast_link_local());
+        own.map(|said| said.address).filter(|address| !is_local(address)).collect()
+    }
+
+    /// What was said on the management link since it was switched on, in order.
     pub fn announced(&self) -> Vec<Announcement> {
         announcements(&self.pcap())
     }

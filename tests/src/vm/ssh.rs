@@ -135,11 +135,11 @@ impl Ssh {
         }
     }
 
-    /// Fetches a file by SFTP.
+    /// Fetches a file by SFTP, from its full path.
     pub fn fetch(&self, from: &str, to: &Path) {
         let mut sftp = Command::new("sftp");
         self.options(&mut sftp);
-        sftp.arg("-q").arg(self.url("sftp", from)).arg(to);
+        sftp.arg("-q").arg(self.url("sftp", &format!("/{from}"))).arg(to);
         let said = run(sftp, b"");
         assert!(said.ok && to.exists(), "cannot fetch {from}: {said:?}");
     }

@@ -76,7 +76,6 @@ impl Donor {
         let folder = kept("donor");
         let hardware = Hardware::new("fw-a", 0x0a).also(ADDRESS);
         let serial = hardware.serial.clone();
-        let mac = hardware.mac_of(0);
         let mut vm = Vm::new(&folder, hardware);
         vm.start();
         vm.wait_for_ssh(FACTORY_ADDRESS);
@@ -96,9 +95,8 @@ impl Donor {
         let picture = Picture::of(&vm, ADDRESS, &ACCOUNTS);
         assert_eq!(picture.hostname(), "fw-a\n".repeat(3), "the donor's name is configured");
         assert!(picture.may_log_in("alice", ACCOUNTS[1].1), "the donor's accounts are: {picture:?}");
-        let said = vm.announced().split_off(before);
-        let announced = said.into_iter().filter(|said| said.mac == mac).map(|said| said.address).collect();
-        vm.power_off();
+        let announced = vm.own_addresses(before);
+        vm.power_off(ADDRESS);
         Self { picture, announced, file, archive, serial }
     }
 }

@@ -1,5 +1,6 @@
 //! What the other tests lean on.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use reinstate_tests::vm::{FACTORY_ADDRESS, Hardware, Vm, kept};
@@ -12,9 +13,7 @@ fn a_machine_goes_on_from_a_saved_state_and_keeps_over_a_power_cut_what_was_made
     vm.start();
     vm.wait_for_ssh(FACTORY_ADDRESS);
     let boot = vm.look(FACTORY_ADDRESS, "cat /proc/sys/kernel/random/boot_id; touch /root/saved; sync");
-    let announced = vm.announced();
-    let own = (vm.hardware().mac_of(0), IpAddr::from(FACTORY_ADDRESS));
-    assert!(announced.iter().any(|said| (said.mac.clone(), said.address) == own), "{announced:?}");
+    assert_eq!(vm.own_addresses(0), BTreeSet::from([IpAddr::from(FACTORY_ADDRESS)]));
     let state = folder.join("state");
     vm.save(&state);
 
@@ -37,5 +36,5 @@ fn a_machine_goes_on_from_a_saved_state_and_keeps_over_a_power_cut_what_was_made
         "ls /root/saved /root/durable; cat /root/durable; cat /proc/sys/kernel/random/boot_id",
     );
     assert!(kept.starts_with("/root/durable\n/root/saved\ndurable\n") && !kept.ends_with(&boot), "{kept}");
-    resumed.power_off();
+    resumed.power_off(FACTORY_ADDRESS);
 }

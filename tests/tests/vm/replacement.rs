@@ -1,8 +1,6 @@
 //! A machine as it leaves the factory, with a real SSH server in reach that holds the donor's backup.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
@@ -18,6 +16,9 @@ pub const FACTORY_PASSWORD: &str = "admin";
 
 /// A line of a program that runs in the guest.
 pub const ANSWER: Duration = Duration::from_secs(120);
+
+/// The shell's prompt on a terminal.
+pub const PROMPT: &str = "\x1b[K> ";
 
 pub const SERVER_PASSWORD: &str = "Kept-Elsewhere-22";
 
@@ -88,11 +89,7 @@ impl Replacement {
         assert_eq!(value("Restore lock").as_deref(), Some("not taken"), "{shown}");
         assert!(!vm.answers(FACTORY_ADDRESS), "the old address still answers");
         assert_eq!(Picture::of(vm, ADDRESS, &ACCOUNTS), donor.picture);
-        let mac = vm.hardware().mac_of(0);
-        let said = vm.announced().split_off(self.before);
-        let announced: BTreeSet<IpAddr> =
-            said.into_iter().filter(|said| said.mac == mac).map(|said| said.address).collect();
-        assert_eq!(announced, donor.announced, "on the wire");
+        assert_eq!(vm.own_addresses(self.before), donor.announced, "on the wire");
         self.vpn_is_gone(&shown);
         self.keys_are_in_memory();
     }
@@ -133,7 +130,7 @@ pub fn first_login(console: &mut Console) {
     console.expect("assword: ", ANSWER);
     console.type_line(FACTORY_PASSWORD);
     loop {
-        let asked = ["urrent password: ", "ew password: ", "Login incorrect", "\n> "];
+        let asked = ["urrent password: ", "ew password: ", "Login incorrect", PROMPT];
         match console.expect_any(&asked, ANSWER).0 {
             0 => console.type_line(FACTORY_PASSWORD),
             1 => console.type_line(ACCOUNTS[2].1),

@@ -5,7 +5,7 @@ use std::time::Instant;
 use reinstate_tests::vm::{BOOT, Console, FACTORY_ADDRESS, Ssh};
 
 use crate::donor::{ACCOUNTS, ADDRESS, end_of_job};
-use crate::replacement::{ANSWER, Replacement};
+use crate::replacement::{ANSWER, PROMPT, Replacement};
 
 /// A restore costs at most so many times a bare reboot.
 const RATIO: f64 = 1.5;
@@ -29,7 +29,7 @@ fn a_replacement_becomes_its_donor_by_the_serial_console_and_takes_little_longer
     console.type_line("admin");
     console.expect("assword: ", ANSWER);
     console.type_line(ACCOUNTS[0].1);
-    console.expect("\n> ", ANSWER);
+    console.expect(PROMPT, ANSWER);
     console.type_line("show restore");
     console.expect("succeeded", ANSWER);
 
@@ -58,7 +58,7 @@ fn a_replacement_becomes_its_donor_by_a_session_over_ssh() {
     let mut ssh = Ssh::with_password("admin", door, ACCOUNTS[2].1).session();
     let mut session = Console::new(&new.vm.folder().join("session.log"));
     session.attach(ssh.stdout.take().unwrap(), ssh.stdin.take().unwrap());
-    session.expect("> ", ANSWER);
+    session.expect(PROMPT, ANSWER);
     // This time the server's key is compared by eye.
     session.type_line(&new.line(""));
     session.expect(&new.server.fingerprint(), ANSWER);
