@@ -133,9 +133,7 @@ impl Vm {
         for socket in ["serial", "qmp", "failover", "data0", "data1"] {
             let _ = fs::remove_file(self.place.path().join(socket));
         }
-        // Whatever ends the test ends the machine.
-        let mut child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", hardware::PROGRAM])
+        let mut child = Command::new(hardware::PROGRAM)
             .args(&arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
