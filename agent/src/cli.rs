@@ -40,7 +40,7 @@ usage: reinstated [--root DIR] COMMAND
   reboot              restart the machine
   import [FILE]       copy a backup from the medium with the label REINSTATE
   zero-touch          restore what a medium or a credential offers, where nothing is configured yet
-  interface-name K    the logical name of the network interface K
+  name-interfaces     tell udev the logical names of the network interfaces; at boot, before udev
   answer root|check   do what one request on standard input asks for
   lint DIR            check a folder with profile.d and domains.d
 
@@ -92,7 +92,7 @@ enum Verb {
     Reboot,
     Import(Option<String>),
     ZeroTouch,
-    InterfaceName(String),
+    NameInterfaces,
     Confine { tree: Tree, domain: String },
     Answer(Peer),
     Lint(PathBuf),
@@ -140,7 +140,6 @@ impl Command {
                 return ExitCode::SUCCESS;
             }
             Verb::Lint(folder) => return lint(&folder, steps),
-            Verb::InterfaceName(kernel) => return name_interface(&root, steps, &kernel),
             Verb::Answer(peer) => {
                 // The one at the other end hears of every failure, so this process has none of its own.
                 let first = |failures: Vec<Failure>| {
@@ -185,7 +184,7 @@ impl Verb {
             "reboot" => Self::Reboot,
             "import" => Self::Import(words.next().map(ValueExt::string).transpose()?),
             "zero-touch" => Self::ZeroTouch,
-            "interface-name" => Self::InterfaceName(next("the interface")?.string()?),
+            "name-interfaces" => Self::NameInterfaces,
             "confine" => Self::Confine {
                 tree: next("the generation")?.parse()?,
                 domain: next("the domain")?.string()?,
@@ -252,25 +251,6 @@ fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     serde_json::to_writer(&mut out, value).map_err(|e| cannot(e.into()))?;
     out.write_all(b"\n").and_then(|()| out.flush()).map_err(cannot)
-}
-
-/// For udev, which asks before anything of the agent exists.
-fn name_interface(root: &Path, steps: Arc<dyn Steps>, kernel: &str) -> ExitCode {
-    let named = Folder::open(root, steps).map_err(|e| vec![e.into()]).and_then(|root| {
-        let (profile, _) = profile::load(&root)?;
-        let name = crate::facts::logical_name(&root, &profile, kernel).map_err(|e| vec![e])?;
-        name.ok_or_else(|| vec![Failure::new(Code::NotFound, format!("'{kernel}' has no logical name"))])
-    });
-    match named {
-        Ok(name) => {
-            println!("{name}");
-            ExitCode::SUCCESS
-        }
-        Err(failures) => {
-            failures.iter().for_each(|failure| eprintln!("{failure} [{}]", failure.code));
-            ExitCode::FAILURE
-        }
-    }
 }
 
 /// Checks a folder that holds `profile.d` and `domains.d`, offline.

@@ -214,31 +214,33 @@ fn interfaces(root: &Folder, names: &[String]) -> Result<Vec<Interface>, Failure
     }
     physical.sort_by(|a, b| a.0.cmp(&b.0));
     let named = physical.into_iter().enumerate().map(|(at, (_, mut interface))| {
-        interface.name = names.get(at).cloned().unwrap_or_else(|| format!("extra{at}"));
+        interface.name = names.get(at).cloned().unwrap_or_else(|| extra(at));
         interface
     });
     Ok(named.collect())
 }
 
-/// The profile's name for an interface: the one of its place among all network adapters on the bus,
-/// those whose driver is not loaded yet included.
-pub fn logical_name(root: &Folder, profile: &Profile, kernel: &str) -> Result<Option<String>, Failure> {
-    let link = |path: &Path| {
-        let target = found(root.read_link_in_root(path))?.unwrap_or_default();
-        Ok::<_, Failure>(target.to_string_lossy().into_owned())
-    };
+/// The network adapters on the bus, in its order, each with the profile's name for it: those whose driver
+/// is not loaded yet included.
+pub fn adapters(root: &Folder, profile: &Profile) -> Result<Vec<(String, String)>, Failure> {
     let devices = Path::new("sys/bus/pci/devices");
     let mut adapters = Vec::new();
     for (address, _) in found(root.list(devices))?.unwrap_or_default() {
-        let class = text(root, &devices.join(&address).join("class"))?.unwrap_or_default();
-        if class.starts_with(NETWORK_CLASS) {
-            adapters.push((link(&devices.join(&address))?, address));
+        let device = devices.join(&address);
+        if text(root, &device.join("class"))?.unwrap_or_default().starts_with(NETWORK_CLASS) {
+            let place = found(root.read_link_in_root(&device))?.unwrap_or_default();
+            adapters.push((place, one_line(&address.to_string_lossy())));
         }
     }
     adapters.sort();
-    let place = link(&Path::new("sys/class/net").join(kernel))?;
-    let at = adapters.iter().position(|(_, address)| place.split('/').any(|part| *part == **address));
-    Ok(at.map(|at| profile.hardware.interfaces.get(at).cloned().unwrap_or_else(|| format!("extra{at}"))))
+    let names =
+        profile.hardware.interfaces.iter().cloned().chain((profile.hardware.interfaces.len()..).map(extra));
+    Ok(adapters.into_iter().zip(names).map(|((_, address), name)| (address, name)).collect())
+}
+
+/// The name of an interface that the profile has none for.
+fn extra(at: usize) -> String {
+    format!("extra{at}")
 }
 
 /// `0000:03:00.0`

@@ -11,7 +11,7 @@ use super::Verb;
 use crate::activate::{Activation, Done};
 use crate::domain::Domains;
 use crate::engine::{Engine, Parts};
-use crate::facts::Facts;
+use crate::facts::{self, Facts};
 use crate::files::{Folder, Steps};
 use crate::job::{Job, MAX_REBOOTS, Stage, Switch};
 use crate::live;
@@ -28,6 +28,9 @@ use crate::zero_touch;
 
 /// The agent's own folder, below the root.
 const STATE_FOLDER: &str = "var/lib/reinstate";
+
+/// Where udev looks for what was decided at this boot.
+const LINKS: &str = "run/systemd/network";
 
 /// What sessions are told when the machine restarts.
 const FAREWELL: &str = "This appliance restarts to complete a restore of its configuration.";
@@ -86,6 +89,7 @@ impl Appliance {
                 self.refused(program, Tree::Live).map(|refused| Reply::Units(self.units(&refused)))
             }
             Verb::Inactive(units) => systemd::inactive(&units).map(Reply::Names),
+            Verb::NameInterfaces => self.name_interfaces().map(nothing),
             Verb::Import(file) => self.import(file).map(Reply::Created),
             Verb::ZeroTouch => self.zero_touch().map(nothing),
             Verb::Reboot => systemd::reboot(FAREWELL).map(nothing),
@@ -96,9 +100,7 @@ impl Appliance {
                 }
             }),
             // Those that need no appliance.
-            Verb::Answer(_) | Verb::InterfaceName(_) | Verb::Lint(_) | Verb::Help | Verb::Version => {
-                Ok(Reply::Nothing)
-            }
+            Verb::Answer(_) | Verb::Lint(_) | Verb::Help | Verb::Version => Ok(Reply::Nothing),
         };
         done.map_err(one)
     }
@@ -205,6 +207,16 @@ impl Appliance {
             Some(_) if self.is_real() => systemd::reboot(FAREWELL),
             Some(_) => Ok(()),
         }
+    }
+
+    /// The kernel's names follow the order in which drivers load; these follow the bus.
+    fn name_interfaces(self) -> Result<(), Failure> {
+        self.root.make_folders(LINKS, 0o755)?;
+        for (address, name) in facts::adapters(&self.root, &self.profile)? {
+            let link = format!("[Match]\nPath=pci-{address}\n\n[Link]\nName={name}\n");
+            self.root.replace(format!("{LINKS}/10-reinstate-{name}.link"), link.as_bytes(), 0o644)?;
+        }
+        Ok(())
     }
 
     fn import(self, file: Option<String>) -> Result<Created, Failure> {
