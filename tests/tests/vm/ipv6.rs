@@ -55,7 +55,7 @@ fn restore(file: &str, archive: &[u8]) {
     let served = served(file, archive);
     let server = Sshd::start(&SshdOptions {
         listen: HOST.into(),
-        account: Some(Account { name: "backup".into(), password: SERVER_PASSWORD.into() }),
+        account: Some(Account { name: "vault".into(), password: SERVER_PASSWORD.into() }),
         ..SshdOptions::default()
     });
     let mut hardware = Hardware::new("new", 0x0c);
@@ -70,7 +70,7 @@ fn restore(file: &str, archive: &[u8]) {
     let _ = vm.ssh(FACTORY_ADDRESS).said("systemd-run networkctl reload", "");
     vm.wait_for_ssh(OLD);
     let line = format!(
-        "restore remote-manager-backup location {} backup {} {file} fingerprint {}",
+        "restore remote-manager-backup location {} vault {} {file} fingerprint {}",
         server.address(),
         served.path().display(),
         server.fingerprint()

@@ -36,7 +36,7 @@ impl Replacement {
         let donor = donor();
         let served = served(&donor.file, &fs::read(&donor.archive).unwrap());
         let server = Sshd::start(&SshdOptions {
-            account: Some(Account { name: "backup".into(), password: SERVER_PASSWORD.into() }),
+            account: Some(Account { name: "vault".into(), password: SERVER_PASSWORD.into() }),
             ..SshdOptions::default()
         });
         let hardware = Hardware::new("new", 0x0b).also(ADDRESS).reaching(server.port());
@@ -55,7 +55,7 @@ impl Replacement {
     pub fn line(&self, more: &str) -> String {
         let folder = self.served.path().display();
         let file = &donor().file;
-        format!("restore remote-manager-backup location {SERVER} backup {folder} {file} {more}")
+        format!("restore remote-manager-backup location {SERVER} vault {folder} {file} {more}")
     }
 
     /// The server's password, the details, and Y; gives when it was typed.
