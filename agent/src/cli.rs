@@ -13,6 +13,7 @@ use lexopt::prelude::{Long, Short, Value};
 use reinstate_api::{Code, Failure};
 use serde::Serialize;
 
+use crate::checkin::{self, Telling};
 use crate::files::{Direct, Folder, Steps};
 use crate::log;
 use crate::platform::Program;
@@ -34,6 +35,8 @@ usage: reinstated [--root DIR] COMMAND
   snapshot N ORIGIN   the live configuration becomes generation N
   scan                list and hash the live configuration
   facts               what this appliance is
+  manager-credentials what the manager is spoken to with, its private key included
+  tell-manager        one attempt to tell the manager what standard input says
   validate N|live     run the domains' checkers on a generation, or on the live configuration
   units               the units whose domains' checkers do not accept the live configuration
   inactive UNIT...    those of the units that are not active
@@ -86,6 +89,8 @@ enum Verb {
     Snapshot { number: u64, origin: String },
     Scan,
     Facts,
+    ManagerCredentials,
+    TellManager,
     Validate(Tree),
     Units,
     Inactive(Vec<String>),
@@ -140,6 +145,9 @@ impl Command {
                 return ExitCode::SUCCESS;
             }
             Verb::Lint(folder) => return lint(&folder, steps),
+            Verb::TellManager => {
+                tell_manager().and_then(|answer| print_json(&answer)).map_err(|failure| vec![failure])
+            }
             Verb::Answer(peer) => {
                 // The one at the other end hears of every failure, so this process has none of its own.
                 let first = |failures: Vec<Failure>| {
@@ -178,6 +186,8 @@ impl Verb {
             }
             "scan" => Self::Scan,
             "facts" => Self::Facts,
+            "manager-credentials" => Self::ManagerCredentials,
+            "tell-manager" => Self::TellManager,
             "validate" => Self::Validate(next("the generation")?.parse()?),
             "units" => Self::Units,
             "inactive" => Self::Inactive(words.by_ref().map(ValueExt::string).collect::<Result<_, _>>()?),
@@ -218,6 +228,7 @@ impl Peer {
                     | Verb::Snapshot { .. }
                     | Verb::Scan
                     | Verb::Facts
+                    | Verb::ManagerCredentials
                     | Verb::Import(_)
                     | Verb::Inactive(_)
                     | Verb::Reboot
@@ -251,6 +262,14 @@ fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     serde_json::to_writer(&mut out, value).map_err(|e| cannot(e.into()))?;
     out.write_all(b"\n").and_then(|()| out.flush()).map_err(cannot)
+}
+
+/// Without an appliance: it is given all that it needs.
+fn tell_manager() -> Result<checkin::Answer, Failure> {
+    appliance::forbid_dumps()?;
+    let telling: Telling = serde_json::from_reader(std::io::stdin().lock())
+        .map_err(|e| Failure::new(Code::BadRequest, format!("standard input is not understood: {e}")))?;
+    appliance::block_on(checkin::tell(&telling))
 }
 
 /// Checks a folder that holds `profile.d` and `domains.d`, offline.

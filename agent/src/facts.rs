@@ -130,7 +130,7 @@ fn parse_role(text: &str) -> Result<Role, Failure> {
     })
 }
 
-fn registration(root: &Folder, profile: &Profile) -> Result<Option<Registration>, Failure> {
+pub(crate) fn registration(root: &Folder, profile: &Profile) -> Result<Option<Registration>, Failure> {
     let Some(manager) = &profile.manager else {
         return Ok(None);
     };
@@ -157,7 +157,7 @@ fn must(root: &Folder, what: &str, reading: &Reading) -> Result<String, Failure>
     })
 }
 
-fn read(root: &Folder, reading: &Reading) -> Result<Vec<String>, Failure> {
+pub(crate) fn read(root: &Folder, reading: &Reading) -> Result<Vec<String>, Failure> {
     let clean = |text: &str| one_line(text.trim());
     match reading {
         Reading::File(path) => Ok(text(root, path.as_ref())?.iter().map(|t| clean(t)).collect()),

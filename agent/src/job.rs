@@ -93,6 +93,11 @@ impl Job {
         }
     }
 
+    /// Nothing was changed yet.
+    pub fn is_preparing(&self) -> bool {
+        matches!(self.stage, Stage::Preparing { .. })
+    }
+
     /// To a later phase of the preparation.
     pub fn advance(mut self, to: Phase) -> Next {
         match self.stage {

@@ -1,8 +1,10 @@
 //! The restore agent: see ARCHITECTURE.md for the way of one restore through these modules.
 
 pub mod activate;
+pub mod after;
 pub mod archive;
 pub mod check;
+pub mod checkin;
 pub mod cli;
 pub mod diff;
 pub mod domain;

@@ -17,6 +17,7 @@ pub use process::Program;
 pub use request::Requests;
 pub use sandbox::Sandbox;
 
+use crate::checkin::{Answer, Credentials, Telling};
 use crate::facts::Facts;
 use crate::tree::Index;
 
@@ -48,4 +49,10 @@ pub trait Platform: Send + Sync + 'static {
 
     /// The addresses that the management interface has.
     fn management_addresses(&self) -> BoxFuture<'_, Result<Vec<String>, Failure>>;
+
+    /// With what the manager is spoken to; none where there is no manager that is told.
+    fn manager_credentials(&self) -> BoxFuture<'_, Result<Option<Credentials>, Failure>>;
+
+    /// One attempt to tell the manager, in a process with the daemon's own rights.
+    fn tell_manager(&self, telling: Telling) -> BoxFuture<'_, Result<Answer, Failure>>;
 }

@@ -84,6 +84,38 @@ pub struct Manager {
     pub name: Reading,
     pub device_uuid: Reading,
     pub state: Reading,
+    /// How the manager is told of a restore; without it, it is not told.
+    #[serde(default)]
+    pub check_in: Option<CheckIn>,
+}
+
+/// How the manager is told of a restore: a `PUT` over TLS.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CheckIn {
+    /// 443 where it is not given, or where there is nothing to read.
+    #[serde(default)]
+    pub port: Option<Reading>,
+    /// What comes before the device UUID in the URL's path.
+    #[serde(default = "devices")]
+    pub path: String,
+    /// The authority that the manager's own certificate must be of, in PEM.
+    #[serde(deserialize_with = "file")]
+    pub ca: TreePath,
+    /// This device's certificate for the manager, with those above it, in PEM.
+    #[serde(deserialize_with = "file")]
+    pub certificate: TreePath,
+    /// The certificate's key, in PEM; it must be a secret of a domain.
+    #[serde(deserialize_with = "file")]
+    pub key: TreePath,
+}
+
+fn devices() -> String {
+    "/api/v1/devices".into()
+}
+
+fn file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TreePath, D::Error> {
+    domain::absolute(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 
 /// How long a job waits for an admin.
@@ -213,6 +245,14 @@ impl Profile {
                 interfaces.join(", "),
             )));
         }
+        if let Some(check_in) = self.manager.as_ref().and_then(|manager| manager.check_in.as_ref()) {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+            let path = &check_in.path;
+            if !path.starts_with('/') || path.ends_with('/') || !path.chars().all(plain) {
+                let form = "it begins with a slash, ends without one, and has only letters, digits and -._~";
+                found.push(invalid(format!("manager.check-in.path is '{path}': {form}")));
+            }
+        }
         for (name, value, most) in [
             ("health.deadline", self.health.deadline, 3600),
             ("validators.time-limit", self.validators.time_limit, 3600),
@@ -223,6 +263,18 @@ impl Profile {
             }
         }
         found
+    }
+}
+
+impl Manager {
+    /// What does not fit the domains.
+    fn problem(&self, domains: &Domains) -> Option<String> {
+        if domains.get(&self.domain).is_none() {
+            return Some(format!("manager.domain is '{}', which is not declared", self.domain));
+        }
+        let key = &self.check_in.as_ref()?.key;
+        let sealed = domains.stored().any(|domain| domain.owns(key) && domain.is_secret(key));
+        (!sealed).then(|| format!("manager.check-in.key is '{key}', which no domain has among its secrets"))
     }
 }
 
@@ -241,11 +293,9 @@ fn load_places(root: &Folder, places: &[&str]) -> Result<(Profile, Domains), Vec
     let profile = Profile::from_fragments(&dropin::load(root, places, "profile.d").map_err(one)?);
     let domains = Domains::from_drop_ins(&dropin::load(root, places, "domains.d").map_err(one)?);
     match (profile, domains) {
-        (Ok(profile), Ok(domains)) => match &profile.manager {
-            Some(manager) if domains.get(&manager.domain).is_none() => {
-                Err(one(invalid(format!("manager.domain is '{}', which is not declared", manager.domain))))
-            }
-            _ => Ok((profile, domains)),
+        (Ok(profile), Ok(domains)) => match profile.manager.as_ref().and_then(|m| m.problem(&domains)) {
+            Some(problem) => Err(one(invalid(problem))),
+            None => Ok((profile, domains)),
         },
         (profile, domains) => Err([profile.err(), domains.err()].into_iter().flatten().flatten().collect()),
     }

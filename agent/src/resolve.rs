@@ -29,7 +29,7 @@ pub fn resolve(
             Policy::Keep => {}
             Policy::Remove => {
                 for path in remove(draft, domain, &local, snapshot, &key)? {
-                    notes.push(format!("{name}: {path} was taken off; enrol it again"));
+                    notes.push(taken_off(name, &path));
                 }
             }
             _ if !present.contains(name) => {
@@ -51,6 +51,18 @@ pub fn resolve(
         notes.push(format!("{keys} private keys are sealed with a key made for this configuration"));
     }
     Ok(notes)
+}
+
+const TAKEN_OFF: &str = " was taken off; enrol it again";
+
+/// The note of a path that a restore takes off.
+pub fn taken_off(domain: &str, path: &TreePath) -> String {
+    format!("{domain}: {path}{TAKEN_OFF}")
+}
+
+/// Is this note one of something that was taken off?
+pub fn is_taken_off(note: &str) -> bool {
+    note.ends_with(TAKEN_OFF)
 }
 
 /// Takes a domain's files off, those of the backup and those of this device; its folders stay.

@@ -17,7 +17,7 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use futures_util::stream;
 use reinstate_api::{
-    AnswerRequest, BackupEntry, Created, Failure, HistoryEntry, ImportRequest, PublicKey, Registration,
+    AnswerRequest, BackupEntry, Created, Failure, HistoryEntry, ImportRequest, Manager, PublicKey,
     RestoreRequest, Started, Status, Texts, Version,
 };
 use serde::de::DeserializeOwned;
@@ -61,6 +61,7 @@ fn router(engine: Engine) -> Router {
         .route("/v1/version", get(version))
         .route("/v1/managers", get(managers))
         .route("/v1/manager", delete(delete_manager))
+        .route("/v1/tasks/acknowledge", post(acknowledge_tasks))
         .route("/v1/public-key", get(public_key))
         .route("/v1/texts", get(texts))
         .fallback(error::no_such_route)
@@ -177,8 +178,16 @@ async fn version(State(engine): State<Engine>) -> Answered<Version> {
     }))
 }
 
-async fn managers(State(engine): State<Engine>) -> Answered<Vec<Registration>> {
-    Ok(Json(engine.parts().platform.facts().await?.registration.into_iter().collect()))
+async fn managers(State(engine): State<Engine>) -> Answered<Vec<Manager>> {
+    Ok(Json(engine.managers().await?))
+}
+
+async fn acknowledge_tasks(
+    State(engine): State<Engine>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+) -> Answered<serde_json::Value> {
+    engine.acknowledge_tasks(peer.name())?;
+    Ok(Json(serde_json::json!({})))
 }
 
 async fn public_key(State(engine): State<Engine>) -> Answered<PublicKey> {

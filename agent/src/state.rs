@@ -10,6 +10,7 @@ use nix::fcntl::{Flock, FlockArg};
 use reinstate_api::{Code, Failure, HistoryEntry};
 use serde::{Deserialize, Serialize};
 
+use crate::after::{CheckIn, Tasks};
 use crate::files::{Folder, found};
 use crate::job::{Job, Stage};
 
@@ -37,6 +38,10 @@ pub struct State {
     pub next: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<Job>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkin: Option<CheckIn>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<Tasks>,
     /// Newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,
@@ -51,6 +56,8 @@ impl Default for State {
             previous: None,
             next: 1,
             job: None,
+            checkin: None,
+            tasks: None,
             history: Vec::new(),
         }
     }

@@ -8,7 +8,7 @@ use crate::grammar::{Command, TABLE};
 use crate::parse::{self, SyntaxError};
 use crate::text::{bytes, time};
 use crate::watch::{noun, watch};
-use crate::{Exit, Flow, Shell, show};
+use crate::{Exit, Flow, Shell, details, show};
 
 /// Runs one line; an empty one does nothing.
 pub fn execute(shell: &mut Shell, line: &str) -> Flow {
@@ -40,6 +40,11 @@ fn perform(shell: &mut Shell, command: Command) -> Result<Flow, Vec<Failure>> {
         Command::RestoreAbort => {
             shell.client.post::<IgnoredAny>("/v1/abort", &json!({}))?;
             shell.console.line("The job was told to end. `show restore` shows how it ended.");
+            Ok(Flow::Next(Exit::Ok))
+        }
+        Command::TasksAcknowledge => {
+            shell.client.post::<IgnoredAny>("/v1/tasks/acknowledge", &json!({}))?;
+            shell.console.line("Acknowledged. `show restore` tells by whom.");
             Ok(Flow::Next(Exit::Ok))
         }
         Command::BackupCreate => backup(shell),
@@ -140,6 +145,8 @@ pub fn greet(shell: &mut Shell) {
             Some(_) => "It waits for an answer: `show restore` shows its question.",
             None => "`show restore` goes to it.",
         });
+    } else if let Some(job) = show::broken(&status).map(|(job, _)| job) {
+        shell.console.line(format!("Last {}: broken. `show restore` has the details.", noun(job.kind)));
     } else if let Some(last) = status.last.as_ref().filter(|last| last.kind != JobKind::Check) {
         let (noun, how) = (noun(last.kind), last.outcome.as_str());
         shell
@@ -148,5 +155,14 @@ pub fn greet(shell: &mut Shell) {
         for failure in last.outcome.failures() {
             shell.console.failure(failure);
         }
+    }
+    if let Some(failure) = status.checkin.as_ref().and_then(|checkin| checkin.failure.as_ref()) {
+        shell.console.line(format!(
+            "The manager is not told of the restore yet [{}]. `show managers` has the details.",
+            failure.code
+        ));
+    }
+    if let Some(tasks) = status.tasks.as_ref().filter(|tasks| tasks.acknowledged.is_none()) {
+        details::tasks(&mut shell.console, tasks);
     }
 }

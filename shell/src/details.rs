@@ -1,6 +1,8 @@
 //! What is shown before the question: the backup, the caution, what will change.
 
-use reinstate_api::{BackupDetails, DomainChange, JobKind, JobView, Role, Texts};
+use reinstate_api::{
+    Accepted, Acknowledged, BackupDetails, CheckIn, DomainChange, JobKind, JobView, Role, Tasks, Texts,
+};
 
 use crate::terminal::Console;
 use crate::text::{bytes, table, time, wrap};
@@ -89,6 +91,39 @@ pub fn notes(console: &mut Console, notes: &[String]) {
             console.line(format!("  {} {line}", if i == 0 { "-" } else { " " }));
         }
     }
+}
+
+/// What is left to do by hand after a restore, and whether somebody has taken note of it.
+pub fn tasks(console: &mut Console, tasks: &Tasks) {
+    if tasks.texts.is_empty() && tasks.enrol.is_empty() {
+        return;
+    }
+    console.line(format!("To be done after the restore of {}:", time(tasks.since)));
+    notes(console, &tasks.texts);
+    notes(console, &tasks.enrol);
+    match &tasks.acknowledged {
+        Some(Acknowledged { by, at }) => {
+            console.line(format!("Acknowledged by {by}, {}.", time(*at)));
+        }
+        None => console.line("`configure tasks acknowledge` ends this reminder."),
+    }
+}
+
+/// How far the manager has been told of a restore.
+pub fn checkin(checkin: &CheckIn) -> Vec<(&'static str, String)> {
+    if let Some(Accepted { at, answer }) = &checkin.accepted {
+        return vec![("Check-in", format!("accepted, {}: {answer}", time(*at)))];
+    }
+    let mut lines = vec![("Check-in", format!("the manager is to be told since {}", time(checkin.since)))];
+    if let (Some(last), Some(failure)) = (checkin.last, &checkin.failure) {
+        let nth = format!("{}, attempt {}: {failure} [{}]", time(last), checkin.attempts, failure.code);
+        lines.push(("Last attempt", nth));
+        if !failure.hint.is_empty() {
+            lines.push(("Hint", failure.hint.clone()));
+        }
+    }
+    lines.extend(checkin.next.map(|next| ("Next attempt", time(next))));
+    lines
 }
 
 /// What changes, by domain, in numbers; and by name what is taken off for good.

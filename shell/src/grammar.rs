@@ -15,6 +15,7 @@ pub enum Command {
     BackupCreate,
     BackupImport(ImportRequest),
     ManagerDelete,
+    TasksAcknowledge,
     ShowRestore,
     ShowRestoreDetail,
     ShowRestoreHistory,
@@ -66,6 +67,7 @@ const REMOTE: Part =
     Part::Word("remote-manager-backup", "Restore a backup that the manager or an admin made");
 const SHOW: Part = Part::Word("show", "Show what is");
 const SHOW_RESTORE: Part = Part::Word("restore", "The running or the last restore");
+const CONFIGURE: Part = Part::Word("configure", "Change the configuration");
 const BACKUP: Part = Part::Word("backup", "The name of the backup file follows");
 const FILE: Part = Part::Argument("FILE", "Name of the backup file", |draft, text| {
     keep(&mut draft.file, values::file(text))
@@ -203,7 +205,16 @@ pub const TABLE: &[Row] = &[
     },
     Row {
         parts: &[
-            Part::Word("configure", "Change the configuration"),
+            CONFIGURE,
+            Part::Word("tasks", "What is left to do by hand after a restore"),
+            Part::Word("acknowledge", "Take note of the tasks, so that no login shows them any more"),
+        ],
+        help: "Take note of the tasks after a restore; no login shows them any more",
+        build: |_| Some(Command::TasksAcknowledge),
+    },
+    Row {
+        parts: &[
+            CONFIGURE,
             Part::Word("manager", "The manager of this appliance"),
             Part::Word("delete", "Forget the manager, reachable or not"),
         ],

@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(names("restore remote-manager-backup "), (vec!["location", "backup", "FILE"], false));
         assert_eq!(
             names("restore remote-manager-backup location 192.0.2.1 admin /b/fw.tar "),
-            (vec!["backup", "FILE", "fingerprint", "check"], true)
+            (vec!["backup", "FILE", "fingerprint", "device", "check"], true)
         );
         assert_eq!(names("").0[..2], ["restore", "backup"]);
         assert_eq!(choices("show x").unwrap_err().at, 5);

@@ -1,7 +1,7 @@
 //! The commands that only show.
 
 use reinstate_api::{
-    BackupEntry, Failure, HistoryEntry, JobView, Lock, PublicKey, Registration, Status, Version,
+    BackupEntry, Failure, HistoryEntry, JobView, Lock, Manager, Outcome, PublicKey, Status, Version,
 };
 
 use crate::text::{bytes, table, time};
@@ -59,6 +59,9 @@ fn standing(shell: &mut Shell, status: &Status) {
         |previous| format!("`restore rollback` goes back to {previous}"),
     );
     field(shell, "Generation", format!("{} ({previous})", status.active));
+    for (key, value) in status.checkin.iter().flat_map(details::checkin) {
+        field(shell, key, value);
+    }
     let lock = status.lock.as_ref().map_or_else(|| "not taken".to_owned(), describe);
     field(shell, "Restore lock", lock);
     for warning in &status.warnings {
@@ -73,6 +76,13 @@ fn describe(lock: &Lock) -> String {
 
 /// The last job: the one on record, or a later one that is not on record.
 fn last(shell: &mut Shell, status: &Status) {
+    // It has not ended, and is not followed: only a boot can do more.
+    if let Some((job, outcome)) = broken(status) {
+        running(shell, job, status);
+        details::notes(&mut shell.console, &job.notes);
+        ended(shell, job.kind, outcome);
+        return;
+    }
     let job = status.job.as_ref().filter(|job| {
         let on_record = status.last.as_ref().is_some_and(|last| Some(last.ended) >= job.ended);
         !on_record
@@ -111,6 +121,16 @@ fn last(shell: &mut Shell, status: &Status) {
     standing(shell, status);
     details::notes(&mut shell.console, notes);
     ended(shell, *kind, outcome);
+    // Also after a later job that has left the restore's configuration live.
+    if let Some(tasks) = &status.tasks {
+        details::tasks(&mut shell.console, tasks);
+    }
+}
+
+/// The job that has left neither configuration whole.
+pub fn broken(status: &Status) -> Option<(&JobView, &Outcome)> {
+    let job = status.job.as_ref()?;
+    job.outcome.as_ref().filter(|outcome| matches!(outcome, Outcome::Broken { .. })).map(|o| (job, o))
 }
 
 pub fn restore_history(shell: &mut Shell) -> Shown {
@@ -192,7 +212,7 @@ pub fn version(shell: &mut Shell) -> Shown {
 }
 
 pub fn managers(shell: &mut Shell) -> Shown {
-    let managers: Vec<Registration> = shell.client.get("/v1/managers")?;
+    let managers: Vec<Manager> = shell.client.get("/v1/managers")?;
     if managers.is_empty() {
         shell.console.line("No managers configured.");
     }
@@ -201,6 +221,9 @@ pub fn managers(shell: &mut Shell) -> Shown {
         field(shell, "Display name", &manager.name);
         field(shell, "Identifier", &manager.device_uuid);
         field(shell, "Registration", &manager.state);
+        for (key, value) in manager.checkin.iter().flat_map(details::checkin) {
+            field(shell, key, value);
+        }
     }
     DONE
 }

@@ -78,7 +78,7 @@ fn follow(
         if job.kind == JobKind::Check {
             details::diff(&mut shell.console, &job.changes);
         }
-        return Some(Flow::Next(ended(shell, job.kind, outcome)));
+        return Some(Flow::Next(watched(shell, job.kind, outcome)));
     }
     if job.phase == Phase::Rebooting {
         return Some(going_down(shell));
@@ -143,7 +143,7 @@ fn from_history(shell: &mut Shell, id: Uuid) -> Flow {
     match history.iter().find(|entry| entry.id == id) {
         Some(entry) => {
             details::notes(&mut shell.console, &entry.notes);
-            Flow::Next(ended(shell, entry.kind, &entry.outcome))
+            Flow::Next(watched(shell, entry.kind, &entry.outcome))
         }
         None => {
             shell.console.line(format!("Error: the agent has no record of job {id} [not-found]"));
@@ -182,13 +182,19 @@ pub fn ended(shell: &mut Shell, kind: JobKind, outcome: &Outcome) -> Exit {
             format!("The {noun} left neither configuration whole: network and SSH stay down until one is.")
         }
     });
+    match outcome.is_success() {
+        true => Exit::Ok,
+        false => Exit::Failed,
+    }
+}
+
+/// Shows how a job that was watched ended, and what is left to do then.
+fn watched(shell: &mut Shell, kind: JobKind, outcome: &Outcome) -> Exit {
+    let exit = ended(shell, kind, outcome);
     if outcome.is_success() && kind == JobKind::Restore {
         // Without these words the success is still one.
         let texts = shell.client.get("/v1/texts").unwrap_or_else(|_| Texts::default());
         details::paragraphs(&mut shell.console, &texts.post_restore);
     }
-    match outcome.is_success() {
-        true => Exit::Ok,
-        false => Exit::Failed,
-    }
+    exit
 }

@@ -8,6 +8,7 @@ pub mod compare;
 pub mod fault;
 pub mod forge;
 pub mod machine;
+pub mod manager;
 pub mod relay;
 pub mod rogue;
 pub mod sandbox;

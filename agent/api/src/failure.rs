@@ -106,6 +106,13 @@ codes! {
     /// The server stopped sending.
     Stalled = "stalled",
 
+    /// The certificate, the key or the authority for the manager is missing or not usable.
+    ManagerCredentials = "manager-credentials",
+    /// The manager's own certificate is not of the authority that the configuration names.
+    ManagerUntrusted = "manager-untrusted",
+    /// The manager was reached and did not accept what it was told.
+    ManagerRefused = "manager-refused",
+
     /// An admin ended it.
     Aborted = "aborted",
     /// The question was answered with no.

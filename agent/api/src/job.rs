@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{BackupDetails, DomainChange, Failure};
+use crate::{BackupDetails, CheckIn, DomainChange, Failure, Tasks};
 
 /// What a job is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -241,6 +241,12 @@ pub struct Status {
     /// What `restore rollback` goes back to.
     pub previous: Option<u64>,
     pub lock: Option<Lock>,
+    /// How far the manager has been told of the last restore; absent where there is nothing to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkin: Option<CheckIn>,
+    /// What is left to do by hand after the last restore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<Tasks>,
     /// What an admin has to know at once, for instance a record that cannot be read.
     pub warnings: Vec<String>,
 }

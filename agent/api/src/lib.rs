@@ -2,6 +2,7 @@
 //!
 //! The shell and every other client of the agent share these types and nothing else of the agent.
 
+mod after;
 mod backup;
 mod failure;
 mod identity;
@@ -9,6 +10,7 @@ mod job;
 mod request;
 mod secret;
 
+pub use after::{Accepted, Acknowledged, CheckIn, Manager, Tasks};
 pub use backup::{BackupDetails, BackupEntry, DomainChange};
 pub use failure::{Code, Failure, one_line};
 pub use identity::{DeviceIdentity, HardwareIdentity, Interface, Registration, Role, Software, Version};

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Verb;
 use crate::activate::{Activation, Done};
+use crate::checkin::Credentials;
 use crate::domain::Domains;
 use crate::engine::{Engine, Parts};
 use crate::facts::{self, Facts};
@@ -41,6 +42,7 @@ const FAREWELL: &str = "This appliance restarts to complete a restore of its con
 pub(super) enum Reply {
     Nothing,
     Facts(Box<Facts>),
+    Credentials(Option<Box<Credentials>>),
     Index(Vec<(String, Entry)>),
     Failures(Vec<Failure>),
     Units(Vec<(String, Failure)>),
@@ -79,6 +81,8 @@ impl Appliance {
             Verb::Pending => self.pending().map(nothing),
             Verb::Snapshot { number, origin } => self.snapshot(number, origin).map(nothing),
             Verb::Facts => Facts::read(&self.root, &self.profile).map(|facts| Reply::Facts(Box::new(facts))),
+            Verb::ManagerCredentials => Credentials::read(&self.root, &self.profile)
+                .map(|credentials| Reply::Credentials(credentials.map(Box::new))),
             Verb::Scan => live::scan(&self.root, &self.domains).map(|index| {
                 Reply::Index(index.iter().map(|(name, entry)| (name.to_owned(), entry.clone())).collect())
             }),
@@ -100,7 +104,9 @@ impl Appliance {
                 }
             }),
             // Those that need no appliance.
-            Verb::Answer(_) | Verb::Lint(_) | Verb::Help | Verb::Version => Ok(Reply::Nothing),
+            Verb::TellManager | Verb::Answer(_) | Verb::Lint(_) | Verb::Help | Verb::Version => {
+                Ok(Reply::Nothing)
+            }
         };
         done.map_err(one)
     }
@@ -110,14 +116,12 @@ impl Appliance {
     }
 
     fn serve(self, program: Program) -> Result<(), Failure> {
-        // Passwords pass through this process: no core dump, no other process of its account reads it.
-        nix::sys::prctl::set_dumpable(false)
-            .map_err(|e| Failure::io("cannot forbid core dumps", &e.into()))?;
+        forbid_dumps()?;
         let _alone = self.store.only_daemon()?;
         let real = self.is_real();
         let Self { root, profile, domains, store, state } = self;
         let platform: Arc<dyn Platform> = match real {
-            true => Arc::new(Linux::new(profile.management.interface.clone())),
+            true => Arc::new(Linux::new(program, profile.management.interface.clone())),
             false => {
                 root.make_folders("run/reinstate", 0o755)?;
                 Arc::new(Sandbox::new(program, root.clone()))
@@ -281,7 +285,12 @@ fn undecided_failure() -> Failure {
     .hint("look at the log of reinstated.service")
 }
 
-fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+/// Secrets pass through this process: no core dump, no other process of its account reads it.
+pub(super) fn forbid_dumps() -> Result<(), Failure> {
+    nix::sys::prctl::set_dumpable(false).map_err(|e| Failure::io("cannot forbid core dumps", &e.into()))
+}
+
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -130,6 +130,7 @@ impl Context {
             tracing::warn!(id = %entry.id, code = %failure.code, "{failure}");
         }
         *self.engine.running() = None;
+        self.engine.look_at_what_is_owed();
         self.engine.refresh();
         self.show(|view| {
             view.phase = entry.phase;

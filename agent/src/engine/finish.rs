@@ -62,7 +62,19 @@ impl Engine {
             self.log("the factory's configuration cannot be kept", factory);
         }
         self.refresh();
+        tokio::spawn(self.clone().keep_telling());
         Ok(())
+    }
+
+    /// Does this generation come with a manager that is told of its restore?
+    fn is_managed(&self, number: u64) -> bool {
+        let parts = self.parts();
+        let told = parts.profile.manager.as_ref().is_some_and(|manager| manager.check_in.is_some());
+        told && match parts.store.generation(number) {
+            Ok(generation) => generation.record.archive.is_some_and(|archive| archive.manager.is_some()),
+            // It is asked again before the manager is told.
+            Err(_) => true,
+        }
     }
 
     /// The record, which must not be missing where there are generations that it told of.
@@ -151,7 +163,12 @@ pub(super) async fn decide(context: &Context) {
             tracing::warn!(code = %failure.code, "after going back: {failure}");
         }
         engine.release(Some(context.job.id));
-        let ended = engine.record(|state| state.finish(Timestamp::now()));
+        let managed = engine.is_managed(switch.target);
+        let ended = engine.record(|state| {
+            let entry = state.finish(Timestamp::now())?;
+            state.follow(&entry, managed);
+            Ok(entry)
+        });
         flow::conclude(context, ended);
         engine.log("old generations cannot be removed", engine.prune());
         Ok::<_, Failure>(())

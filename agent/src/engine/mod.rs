@@ -1,5 +1,6 @@
 //! The owner of the job: starts it, records every step of it, asks and is answered, ends it.
 
+mod afterwards;
 mod candidate;
 mod context;
 mod export;
@@ -26,6 +27,7 @@ use crate::profile::Profile;
 use crate::state::{State, StateFile};
 use crate::store::Store;
 
+use afterwards::Attempts;
 use context::Context;
 
 /// What the engine works with.
@@ -51,6 +53,8 @@ struct Inner {
     running: Mutex<Option<Running>>,
     /// What went wrong and did not stop anything.
     troubles: Mutex<Vec<String>>,
+    /// To tell the manager.
+    attempts: Attempts,
 }
 
 /// The job that runs, as far as others may reach into it.
@@ -75,13 +79,22 @@ enum Work {
 impl Engine {
     /// Opens what the last run has left, and goes on with it.
     pub fn start(parts: Parts) -> Self {
-        let status =
-            Status { job: None, last: None, active: 0, previous: None, lock: None, warnings: Vec::new() };
+        let status = Status {
+            job: None,
+            last: None,
+            active: 0,
+            previous: None,
+            lock: None,
+            checkin: None,
+            tasks: None,
+            warnings: Vec::new(),
+        };
         let inner = Inner {
             parts,
             view: watch::channel(status).0,
             running: Mutex::new(None),
             troubles: Mutex::default(),
+            attempts: Attempts::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -275,6 +288,8 @@ impl Engine {
                     status.active = state.active;
                     status.previous = state.previous;
                     status.last = state.history.first().cloned();
+                    status.checkin = self.checkin(&state);
+                    status.tasks = self.tasks(&state);
                     if let Some(Stage::Broken(switch)) = state.job.as_ref().map(|job| &job.stage) {
                         status.warnings.push(
                             "neither configuration could be made whole; network and SSH stay down".into(),

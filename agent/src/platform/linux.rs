@@ -7,7 +7,8 @@ use futures_util::future::BoxFuture;
 use nix::ifaddrs::getifaddrs;
 use reinstate_api::{Created, Failure};
 
-use super::{Platform, Requests};
+use super::{Platform, Program, Requests};
+use crate::checkin::{Answer, Credentials, Telling};
 use crate::facts::Facts;
 use crate::tree::{Entry, Index};
 
@@ -19,14 +20,16 @@ const CHECK: &str = "/run/reinstate/check.sock";
 pub struct Linux {
     root: Requests,
     check: Requests,
+    /// The agent itself: all that the daemon may execute.
+    program: Program,
     /// The management interface's logical name.
     management: String,
 }
 
 impl Linux {
-    pub fn new(management: String) -> Self {
+    pub fn new(program: Program, management: String) -> Self {
         let requests = |socket: &str| Requests { socket: PathBuf::from(socket) };
-        Self { root: requests(ROOT), check: requests(CHECK), management }
+        Self { root: requests(ROOT), check: requests(CHECK), program, management }
     }
 }
 
@@ -80,6 +83,15 @@ impl Platform for Linux {
             Ok(here.filter_map(|address| written(&address)).collect())
         }
         .boxed()
+    }
+
+    fn manager_credentials(&self) -> BoxFuture<'_, Result<Option<Credentials>, Failure>> {
+        self.root.run("manager-credentials", &[]).boxed()
+    }
+
+    /// It needs the network, so it is the daemon's own child, with as little rights.
+    fn tell_manager(&self, telling: Telling) -> BoxFuture<'_, Result<Answer, Failure>> {
+        async move { self.program.tell("tell-manager", &telling).await }.boxed()
     }
 }
 

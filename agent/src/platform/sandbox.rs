@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use reinstate_api::{Created, Failure};
 
 use super::{Platform, Program};
+use crate::checkin::{Answer, Credentials, Telling};
 use crate::facts::Facts;
 use crate::files::Folder;
 use crate::tree::{Entry, Index};
@@ -79,5 +80,13 @@ impl Platform for Sandbox {
 
     fn management_addresses(&self) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
         async { Ok(self.facts().await?.device.management) }.boxed()
+    }
+
+    fn manager_credentials(&self) -> BoxFuture<'_, Result<Option<Credentials>, Failure>> {
+        self.program.run("manager-credentials", &[]).boxed()
+    }
+
+    fn tell_manager(&self, telling: Telling) -> BoxFuture<'_, Result<Answer, Failure>> {
+        async move { self.program.tell("tell-manager", &telling).await }.boxed()
     }
 }

@@ -295,7 +295,16 @@ fn details() -> BackupDetails {
 }
 
 pub fn status(job: Option<JobView>) -> Status {
-    Status { job, last: None, active: 0, previous: None, lock: None, warnings: Vec::new() }
+    Status {
+        job,
+        last: None,
+        active: 0,
+        previous: None,
+        lock: None,
+        checkin: None,
+        tasks: None,
+        warnings: Vec::new(),
+    }
 }
 
 pub fn say(job: JobView) -> Step {
@@ -315,6 +324,30 @@ pub fn entry(outcome: Outcome) -> HistoryEntry {
         to: 2,
         notes: Vec::new(),
         outcome,
+    }
+}
+
+/// What a restore leaves to be done.
+pub fn tasks() -> Tasks {
+    Tasks {
+        restore: id(),
+        since: Timestamp::UNIX_EPOCH,
+        texts: vec!["Licence this unit.".into()],
+        enrol: vec!["vpn: /etc/swanctl/x509/site-a.pem was taken off; enrol it again".into()],
+        acknowledged: None,
+    }
+}
+
+/// A manager that has not been told yet.
+pub fn untold() -> CheckIn {
+    CheckIn {
+        restore: id(),
+        since: Timestamp::UNIX_EPOCH,
+        accepted: None,
+        attempts: 3,
+        last: Some(Timestamp::from_second(60).unwrap()),
+        failure: Some(failure(Code::ManagerRefused, "the manager fmc answered 404 Not Found", "look there")),
+        next: Some(Timestamp::from_second(120).unwrap()),
     }
 }
 

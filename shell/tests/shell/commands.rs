@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::Command;
 
 use crate::agent::*;
+use jiff::Timestamp;
 use reinstate_api::*;
 use serde_json::json;
 
@@ -235,4 +236,88 @@ fn without_a_terminal_a_session_prompts_at_line_start_and_ends_with_the_last_sta
     );
     let (exit, _) = agent.run(&[], b"show nothing\n");
     assert_eq!(exit, 2);
+}
+
+#[test]
+fn what_is_left_to_do_is_shown_at_each_login_until_it_is_acknowledged() {
+    let mut now = status(None);
+    now.last = Some(entry(Outcome::Succeeded));
+    now.tasks = Some(tasks());
+    let greeting = |now: &Status| {
+        let replies = [
+            ("GET /v1/status", Reply::Json(200, serde_json::to_value(now).unwrap())),
+            ("POST /v1/tasks/acknowledge", Reply::Json(200, json!({}))),
+        ];
+        let agent = Agent::start(&replies, vec![]);
+        let (exit, text) = agent.run(&[], b"conf tasks ack\n");
+        assert_eq!(exit, 0, "{text}");
+        let routes: Vec<_> = agent.changes().into_iter().map(|asked| asked.route).collect();
+        assert_eq!(routes, ["POST /v1/tasks/acknowledge"]);
+        text
+    };
+    let text = greeting(&now);
+    assert_eq!(
+        text,
+        "Last restore: succeeded, 1970-01-01 00:00:00 UTC. `show restore` has the details.\n\
+         To be done after the restore of 1970-01-01 00:00:00 UTC:\n\
+         \x20 - Licence this unit.\n\
+         \x20 - vpn: /etc/swanctl/x509/site-a.pem was taken off; enrol it again\n\
+         `configure tasks acknowledge` ends this reminder.\n\
+         > \nAcknowledged. `show restore` tells by whom.\n> \n"
+    );
+    now.tasks = Some(Tasks {
+        acknowledged: Some(Acknowledged { by: "alice".into(), at: Timestamp::UNIX_EPOCH }),
+        ..tasks()
+    });
+    let text = greeting(&now);
+    assert!(!text.contains("Licence") && text.starts_with("Last restore: succeeded"), "{text}");
+    let agent =
+        Agent::start(&[("GET /v1/status", Reply::Json(200, serde_json::to_value(now).unwrap()))], vec![]);
+    let (_, text) = agent.run(&["-c", "show restore"], b"");
+    assert!(text.contains("  - Licence this unit.\n"), "{text}");
+    assert!(text.contains("Acknowledged by alice, 1970-01-01 00:00:00 UTC.\n"), "{text}");
+}
+
+#[test]
+fn a_manager_that_was_not_told_is_said_at_login_and_by_show_managers_and_show_restore() {
+    let mut now = status(None);
+    now.last = Some(entry(Outcome::Succeeded));
+    now.checkin = Some(untold());
+    let manager = json!([{"host": "fmc", "name": "", "device_uuid": "1", "state": "Completed",
+                          "checkin": untold()}]);
+    let agent = Agent::start(
+        &[
+            ("GET /v1/status", Reply::Json(200, serde_json::to_value(now).unwrap())),
+            ("GET /v1/managers", Reply::Json(200, manager)),
+        ],
+        vec![],
+    );
+    let (_, text) = agent.run(&[], b"exit\n");
+    assert!(text.contains("The manager is not told of the restore yet [manager-refused]."), "{text}");
+    for command in ["show managers", "show restore"] {
+        let (_, text) = agent.run(&["-c", command], b"");
+        for line in [
+            "Check-in                  : the manager is to be told since 1970-01-01 00:00:00 UTC\n",
+            "Last attempt              : 1970-01-01 00:01:00 UTC, attempt 3: the manager fmc answered 404 Not Found \
+             [manager-refused]\n",
+            "Hint                      : look there\n",
+            "Next attempt              : 1970-01-01 00:02:00 UTC\n",
+        ] {
+            assert!(text.contains(line), "{command}: {line}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_configuration_that_is_broken_is_what_a_login_and_show_restore_tell_first() {
+    let why = vec![failure(Code::ConfigurationBroken, "neither could be made whole", "")];
+    let mut now =
+        status(Some(JobView { outcome: Some(Outcome::Broken { failures: why }), ..job(Phase::Activating) }));
+    now.last = Some(entry(Outcome::Succeeded));
+    let agent =
+        Agent::start(&[("GET /v1/status", Reply::Json(200, serde_json::to_value(now).unwrap()))], vec![]);
+    let (_, text) = agent.run(&[], b"exit\n");
+    assert!(text.starts_with("Last restore: broken. `show restore` has the details.\n"), "{text}");
+    let (_, text) = agent.run(&["-c", "show restore"], b"");
+    assert!(text.contains("[configuration-broken]\n") && !text.contains("succeeded"), "{text}");
 }

@@ -210,6 +210,7 @@ vrrp_instance data0 {
 }
 ";
 
+/// Without a certificate: of itself, no appliance of the tests looks for its manager.
 fn manager(appliance: &Appliance, tree: &mut Tree) {
     let Some(manager) = &appliance.registration else {
         return;

@@ -4,7 +4,7 @@
 
 mod accounts;
 mod configuration;
-mod keys;
+pub mod keys;
 mod sysfs;
 mod tree;
 
@@ -13,9 +13,14 @@ use std::path::{Path, PathBuf};
 
 use reinstate_agent::tree::Digest;
 use reinstate_api::{DeviceIdentity, HardwareIdentity, Interface, Registration, Role, Software};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tree::Tree;
 
+use crate::manager::Manager;
 use crate::{Result, doing};
+
+use keys::Certificate;
 
 pub const MODEL: &str = "VFW-100";
 /// What the image is named in the examples.
@@ -44,6 +49,36 @@ enum Change {
     Noise(String, u64),
     Link(String, String),
     Remove(String),
+}
+
+/// What a registration with a manager leaves on an appliance, as far as a check-in needs it.
+#[derive(Clone, Debug)]
+pub struct Enrolment {
+    pub host: String,
+    pub port: u16,
+    /// PEM, all three.
+    pub ca: String,
+    pub certificate: String,
+    pub key: String,
+}
+
+impl Enrolment {
+    pub fn with(manager: &Manager, device: &str) -> Result<Self> {
+        let Certificate { pem, key } = manager.enrol(device)?;
+        let (host, port, ca) = (manager.host().to_owned(), manager.port(), manager.authority().to_owned());
+        Ok(Self { host, port, ca, certificate: pem, key })
+    }
+
+    /// The same, sent to another manager.
+    #[must_use]
+    pub fn at(self, manager: &Manager) -> Self {
+        Self { host: manager.host().to_owned(), port: manager.port(), ..self }
+    }
+
+    /// The device's certificate as TLS shows it.
+    pub fn der(&self) -> Result<Vec<u8>> {
+        Ok(CertificateDer::from_pem_slice(self.certificate.as_bytes())?.to_vec())
+    }
 }
 
 /// The folder with the reference appliance's profile and domains.
@@ -229,6 +264,20 @@ impl Appliance {
             state: "Completed".into(),
         });
         self
+    }
+
+    /// Registered with a manager that is told of a restore.
+    #[must_use]
+    pub fn managed(self, enrolment: &Enrolment) -> Self {
+        let Enrolment { host, port, ca, certificate, key } = enrolment;
+        let uuid = self.device.uuid.clone();
+        let text =
+            format!("HOST={host}\nPORT={port}\nNAME=\"headquarters\"\nDEVICE_UUID={uuid}\nSTATE=Completed\n");
+        self.registered(host, &uuid)
+            .file("etc/appliance/manager.conf", text, 0o644)
+            .file("etc/appliance/manager-ca.pem", ca.as_str(), 0o644)
+            .file("etc/appliance/manager.pem", certificate.as_str(), 0o644)
+            .file("etc/appliance/manager.key", key.as_str(), 0o600)
     }
 
     #[must_use]

@@ -18,6 +18,7 @@ use signals::Guard;
 use stage::Place;
 
 use crate::machine::Machine;
+use crate::manager::{Manager, Mood};
 use crate::server::{self, BackupServer};
 use crate::{Result, doing};
 
@@ -62,13 +63,15 @@ struct Sandbox {
     donor: Picture,
     before: Picture,
     remarks: Vec<String>,
+    manager: Manager,
 }
 
 impl Sandbox {
     fn build(program: &Path, options: &Options) -> Result<Self> {
         let place = Place::make(options.keep.as_deref())?;
         let guard = Guard::install(place.temporary())?;
-        let remarks = stage::build(&place, options)?;
+        let manager = Manager::open_with(Mood::Answer(204))?;
+        let remarks = stage::build(&place, options, &manager)?;
 
         let mut machine = Machine::new(program, place.donor());
         guard.watch(machine.power());
@@ -85,7 +88,7 @@ impl Sandbox {
         guard.watch(replacement.power());
         replacement.start()?;
         let before = Picture::take(replacement.root(), replacement.status()?.lock)?;
-        Ok(Self { replacement, server, guard, place, file: made.file, donor, before, remarks })
+        Ok(Self { replacement, server, guard, place, file: made.file, donor, before, remarks, manager })
     }
 
     /// True where nothing failed.
@@ -132,6 +135,7 @@ impl Sandbox {
         say!("  host key         {}", self.server.fingerprint());
         say!("  user, password   {} {}", server::USER, self.server.password());
         say!("  backup           {}/{}", server::FOLDER, self.file);
+        say!("Manager            {}:{} (TLS on loopback)", self.manager.host(), self.manager.port());
         for remark in &self.remarks {
             say!("\nNote: {remark}.");
         }

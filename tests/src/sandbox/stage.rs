@@ -11,7 +11,8 @@ use reinstate_agent::profile::{self, Profile};
 
 use super::options::Options;
 use super::{copy, picture};
-use crate::appliance::{self, Appliance};
+use crate::appliance::{self, Appliance, Enrolment};
+use crate::manager::Manager;
 use crate::{Result, doing};
 
 /// The longest path that a Unix socket can have.
@@ -74,12 +75,13 @@ impl Place {
 }
 
 /// Builds both appliances; answers with what there is to say about them.
-pub fn build(place: &Place, options: &Options) -> Result<Vec<String>> {
+pub fn build(place: &Place, options: &Options, manager: &Manager) -> Result<Vec<String>> {
     let mut remarks = Vec::new();
     let (donor, replacement) = (place.donor(), place.replacement());
     match &options.root {
         None => {
-            Appliance::donor("fw-a").build(&donor)?;
+            let enrolment = Enrolment::with(manager, "fw-a")?;
+            Appliance::donor("fw-a").managed(&enrolment).build(&donor)?;
             Appliance::replacement().build(&replacement)?;
         }
         Some(tree) => {
