@@ -14,6 +14,7 @@ pub mod rogue;
 pub mod sandbox;
 pub mod server;
 pub mod sshd;
+pub mod vm;
 
 /// Why the harness itself could not go on.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

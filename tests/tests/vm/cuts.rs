@@ -1,0 +1,214 @@
+//! The power goes at any moment of a restore: what is there afterwards is wholly the old configuration or wholly the new one, and says
+//! which.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use reinstate_agent::state::State;
+use reinstate_api::Phase;
+use reinstate_tests::vm::{BOOT, FACTORY_ADDRESS, Hardware, Vm, kept, until};
+
+use crate::donor::{ADDRESS, donor, end_of_job};
+use crate::replacement::{ANSWER, first_login};
+
+/// The disk's writes a second, so that there is time to hit something.
+const WRITES: u64 = 60;
+
+/// Files that make activation longer.
+const FILES: usize = 60;
+
+/// Moments before the commit, between it and the restart, and after the restart.
+const BEFORE: [f64; 3] = [0.1, 0.45, 0.8];
+const BETWEEN: [f64; 1] = [0.5];
+const AFTER: [f64; 6] = [0.08, 0.2, 0.35, 0.5, 0.65, 0.95];
+
+/// A replacement that was stopped at the question.
+struct Asked {
+    vm: Vm,
+    state: PathBuf,
+    folder: PathBuf,
+    old: String,
+}
+
+/// How often something was made durable, from the answer on.
+#[derive(Debug)]
+struct Flushes {
+    commit: u64,
+    restart: u64,
+    end: u64,
+}
+
+#[test]
+#[ignore = "needs the image: tests/vm"]
+fn wherever_the_power_goes_the_configuration_is_wholly_the_old_or_the_new_one() {
+    let asked = Asked::stop();
+    let (flushes, new) = asked.uncut();
+    println!("flushes of a restore that nobody cuts: {flushes:?}");
+    assert_ne!(asked.old, new);
+    let parts = [
+        (&BEFORE[..], 0, flushes.commit),
+        (&BETWEEN[..], flushes.commit, flushes.restart),
+        (&AFTER[..], flushes.restart, flushes.end),
+    ];
+    let mut ends = Vec::new();
+    for (number, (shares, from, to)) in parts.into_iter().enumerate() {
+        for share in shares {
+            let after = from + ((to - from) as f64 * share) as u64;
+            ends.push(asked.cut(after, number == 2, &new));
+        }
+    }
+    for end in &ends {
+        println!("{end:?}");
+    }
+    let count = |is: &dyn Fn(&End) -> bool| ends.iter().filter(|end| is(end)).count();
+    assert!(count(&|end| end.phase == Some(Phase::Activating)) >= 4, "cuts inside the activation");
+    assert!(count(&|end| end.is_new) >= 2, "ended new");
+    assert!(count(&|end| !end.is_new) >= 2, "ended old");
+}
+
+/// How one cut ended.
+#[derive(Debug)]
+#[allow(dead_code, reason = "it is printed")]
+struct End {
+    flushes: u64,
+    seconds: f64,
+    /// By the record on the disk at that moment; None where no job was on it.
+    phase: Option<Phase>,
+    is_new: bool,
+    /// What the activation said at the boot after it.
+    journal: String,
+}
+
+impl Asked {
+    fn stop() -> Self {
+        let folder = kept("cuts");
+        let donor = donor();
+        let mut vm = Vm::new(&folder, Hardware::new("asked", 0x31).also(ADDRESS));
+        vm.start();
+        vm.wait_for_ssh(FACTORY_ADDRESS);
+        let archive = donor.archive_with(|archive| {
+            for number in 0..FILES {
+                let path = format!("var/lib/appliance/file-lists/cut-{number:03}.list");
+                archive.put("files", &path, &format!("{number}\n").repeat(2000)).unwrap();
+            }
+        });
+        let put = vm.ssh(FACTORY_ADDRESS).patient(&format!("cat > /var/sf/backup/{}", donor.file), archive);
+        assert!(put.ok, "{put:?}");
+        let console = vm.console();
+        first_login(console);
+        console.type_line(&format!("restore remote-manager-backup {}", donor.file));
+        console.expect("Are you sure you want to continue (Y/N): ", ANSWER);
+        let old = vm.look(FACTORY_ADDRESS, "reinstated scan; sync");
+        let state = folder.join("state");
+        vm.save(&state);
+        Self { vm, state, folder, old }
+    }
+
+    /// The same machine at the same moment, with Y typed.
+    fn answer(&self, name: &str) -> Vm {
+        let mut hardware = self.vm.hardware().clone();
+        hardware.image = self.vm.disk().to_owned();
+        hardware.name = name.to_owned();
+        let mut vm = Vm::new(&self.folder, hardware);
+        vm.resume(&self.state);
+        vm.throttle(WRITES);
+        vm.console().type_line("Y");
+        vm
+    }
+
+    /// Lets it go through; what the new configuration is.
+    fn uncut(&self) -> (Flushes, String) {
+        let mut vm = self.answer("uncut");
+        vm.console().expect("Committed:", BOOT);
+        let commit = vm.flushes();
+        vm.qmp().expect("RESET", BOOT);
+        let restart = vm.flushes();
+        vm.wait_for_ssh(ADDRESS);
+        let end = vm.flushes();
+        let shown = end_of_job(&vm, ADDRESS);
+        assert!(shown.contains(": succeeded"), "{shown}");
+        let new = vm.look(ADDRESS, "reinstated scan");
+        (Flushes { commit, restart, end }, new)
+    }
+
+    /// Cuts the power after so many flushes, boots, and looks.
+    fn cut(&self, after: u64, restarted: bool, new: &str) -> End {
+        let mut vm = self.answer(&format!("cut-{after:04}"));
+        let started = Instant::now();
+        if restarted {
+            vm.qmp().expect("RESET", BOOT);
+        }
+        while vm.flushes() < after {
+            assert!(started.elapsed() < BOOT, "there were no {after} flushes");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        vm.cut();
+        let seconds = started.elapsed().as_secs_f64();
+        let phase = recorded(vm.disk()).job.map(|job| job.phase());
+        vm.start();
+        let address = answering(&vm);
+        let shown = until("the agent's answer", BOOT, || {
+            let said = vm.ssh(address).said("reinstate-shell -c 'show restore' </dev/null", "");
+            let ended = said.out.lines().any(|line| line.starts_with("Result "))
+                || said.out.contains("There was no restore");
+            (said.ok && ended).then_some(said.out)
+        });
+        // It may have ended with another restart.
+        let address = answering(&vm);
+        let scan = vm.look(address, "reinstated scan");
+        let is_new = scan == new;
+        assert!(
+            is_new || scan == self.old,
+            "cut after {after} flushes, {phase:?}: neither old nor new\n{shown}"
+        );
+        assert_eq!(is_new, shown.contains(": succeeded"), "cut after {after} flushes, {phase:?}\n{shown}");
+        assert_eq!(address == ADDRESS, is_new);
+        assert!(shown.contains(": not taken"), "{shown}");
+        let journal = vm.look(address, "journalctl -b -o cat -u reinstate-activate.service | tail -5");
+        End { flushes: after, seconds, phase, is_new, journal }
+    }
+}
+
+fn answering(vm: &Vm) -> Ipv4Addr {
+    until("SSH on one of the addresses", BOOT, || {
+        [ADDRESS, FACTORY_ADDRESS].into_iter().find(|address| vm.answers(*address))
+    })
+}
+
+/// The agent's record as the cut has left it on a disk. The file system's journal is replayed on a copy.
+fn recorded(disk: &Path) -> State {
+    let place = tempfile::tempdir_in(disk.parent().unwrap()).unwrap();
+    let (raw, root) = (place.path().join("raw"), place.path().join("root"));
+    let run = |command: &mut Command| assert!(command.status().unwrap().success(), "{command:?}");
+    run(Command::new("qemu-img").args(["convert", "-O", "raw"]).arg(disk).arg(&raw));
+    fs::create_dir(&root).unwrap();
+    let offset = largest_partition(&mut File::open(&raw).unwrap());
+    run(Command::new("mount").args(["-o", &format!("loop,offset={offset}")]).arg(&raw).arg(&root));
+    let text = fs::read_to_string(root.join("var/lib/reinstate/state.toml"));
+    run(Command::new("umount").arg(&root));
+    match text {
+        Ok(text) => toml::from_str(&text).unwrap(),
+        Err(_) => State::default(),
+    }
+}
+
+/// Where a GPT's largest partition begins, in bytes.
+fn largest_partition(disk: &mut File) -> u64 {
+    let mut read = |at: u64, bytes: usize| {
+        let mut block = vec![0; bytes];
+        disk.seek(SeekFrom::Start(at)).unwrap();
+        disk.read_exact(&mut block).unwrap();
+        block
+    };
+    let number = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let header = read(512, 512);
+    assert_eq!(&header[..8], b"EFI PART");
+    let entries = read(512 * number(&header, 72), 128 * 128);
+    let partitions = entries.chunks(128).map(|entry| (number(entry, 32), number(entry, 40)));
+    let largest = partitions.filter(|(first, _)| *first > 0).max_by_key(|(first, last)| last - first);
+    512 * largest.expect("a partition").0
+}

@@ -1,0 +1,11 @@
+//! Restores in virtual machines of the image.
+#![allow(clippy::unwrap_used, reason = "a test that fails")]
+
+mod cuts;
+mod donor;
+mod harness;
+mod ipv6;
+mod machines;
+mod picture;
+mod replacement;
+mod restore;

@@ -1,0 +1,141 @@
+//! A machine as it leaves the factory, with a real SSH server in reach that holds the donor's backup.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use reinstate_tests::sshd::{Account, Sshd, SshdOptions};
+use reinstate_tests::vm::{BOOT, Console, FACTORY_ADDRESS, Hardware, SERVER, Vm, kept};
+use tempfile::TempDir;
+
+use crate::donor::{ACCOUNTS, ADDRESS, donor, end_of_job};
+use crate::picture::Picture;
+
+/// What the image ships with, to be changed at the first login.
+pub const FACTORY_PASSWORD: &str = "admin";
+
+/// A line of a program that runs in the guest.
+pub const ANSWER: Duration = Duration::from_secs(120);
+
+/// The shell's prompt on a terminal.
+pub const PROMPT: &str = "\x1b[K> ";
+
+pub const SERVER_PASSWORD: &str = "Kept-Elsewhere-22";
+
+pub struct Replacement {
+    pub vm: Vm,
+    pub server: Sshd,
+    served: TempDir,
+    /// How many announcements were on the wire before its restart.
+    before: usize,
+}
+
+impl Replacement {
+    /// Boots, after the donor has failed.
+    pub fn boot(name: &str) -> Self {
+        let donor = donor();
+        let served = served(&donor.file, &fs::read(&donor.archive).unwrap());
+        let server = Sshd::start(&SshdOptions {
+            account: Some(Account { name: "vault".into(), password: SERVER_PASSWORD.into() }),
+            ..SshdOptions::default()
+        });
+        let hardware = Hardware::new("new", 0x0b).also(ADDRESS).reaching(server.port());
+        assert_ne!(hardware.serial, donor.serial);
+        let mut vm = Vm::new(&kept(name), hardware);
+        vm.start();
+        Self { vm, server, served, before: 0 }
+    }
+
+    /// Logs in as admin on the serial console, where the password has to be changed at first.
+    pub fn first_login(&mut self) {
+        first_login(self.vm.console());
+    }
+
+    /// The line that restores the donor's backup from the server.
+    pub fn line(&self, more: &str) -> String {
+        let folder = self.served.path().display();
+        let file = &donor().file;
+        format!("restore remote-manager-backup location {SERVER} vault {folder} {file} {more}")
+    }
+
+    /// The server's password, the details, and Y; gives when it was typed.
+    pub fn answer(console: &mut Console) -> Instant {
+        console.expect("password:", ANSWER);
+        console.type_line(SERVER_PASSWORD);
+        console.expect("Hostname = fw-a", ANSWER);
+        console.expect("Are you sure you want to continue (Y/N): ", ANSWER);
+        let asked = Instant::now();
+        console.type_line("Y");
+        asked
+    }
+
+    /// The restart; waits until the new address answers.
+    pub fn restarts(&mut self) {
+        self.vm.qmp().expect("RESET", BOOT);
+        self.before = self.vm.announced().len();
+        self.vm.wait_for_ssh(ADDRESS);
+    }
+
+    /// Everything that is promised of a restore, held against the donor.
+    pub fn is_the_donor(&self) {
+        let (vm, donor) = (&self.vm, donor());
+        let shown = end_of_job(vm, ADDRESS);
+        println!("{shown}");
+        let value = |key: &str| {
+            let line = shown.lines().find(|line| line.starts_with(key));
+            line.and_then(|line| line.split_once(": ")).map(|(_, value)| value.to_owned())
+        };
+        assert_eq!(value("Result").as_deref(), Some("succeeded"), "{shown}");
+        assert_eq!(value("Restore lock").as_deref(), Some("not taken"), "{shown}");
+        assert!(!vm.answers(FACTORY_ADDRESS), "the old address still answers");
+        assert_eq!(Picture::of(vm, ADDRESS, &ACCOUNTS), donor.picture);
+        assert_eq!(vm.own_addresses(self.before), donor.announced, "on the wire");
+        self.vpn_is_gone(&shown);
+        self.keys_are_in_memory();
+    }
+
+    fn vpn_is_gone(&self, shown: &str) {
+        let left = self.vm.look(ADDRESS, "find /etc/swanctl -type f ! -name swanctl.conf");
+        assert_eq!(left, "", "VPN configuration of the donor");
+        for name in ["site-b", "site-c"] {
+            assert!(shown.contains(name), "{name} is not listed: {shown}");
+        }
+    }
+
+    fn keys_are_in_memory(&self) {
+        for key in ["/etc/ssh/ssh_host_ed25519_key", "/etc/appliance/manager.key"] {
+            let place = self.vm.look(
+                ADDRESS,
+                &format!("readlink -f {key}; test -s {key} && findmnt -nro FSTYPE -T $(readlink -f {key})"),
+            );
+            assert_eq!(place, format!("/run/reinstate/secrets{key}\ntmpfs\n"));
+        }
+    }
+}
+
+/// An archive where the server's account may read it.
+pub fn served(name: &str, archive: &[u8]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let file = folder.path().join(name);
+    fs::write(&file, archive).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    folder
+}
+
+/// Logs in as admin for the first time, up to the shell's prompt.
+pub fn first_login(console: &mut Console) {
+    console.expect("login: ", BOOT);
+    console.type_line("admin");
+    console.expect("assword: ", ANSWER);
+    console.type_line(FACTORY_PASSWORD);
+    loop {
+        let asked = ["urrent password: ", "ew password: ", "Login incorrect", PROMPT];
+        match console.expect_any(&asked, ANSWER).0 {
+            0 => console.type_line(FACTORY_PASSWORD),
+            1 => console.type_line(ACCOUNTS[2].1),
+            2 => panic!("the factory's password is another one"),
+            _ => return,
+        }
+    }
+}

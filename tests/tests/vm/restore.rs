@@ -1,0 +1,73 @@
+//! The main job: a replacement becomes its donor.
+
+use std::time::Instant;
+
+use reinstate_tests::vm::{BOOT, Console, FACTORY_ADDRESS, Ssh};
+
+use crate::donor::{ACCOUNTS, ADDRESS, end_of_job};
+use crate::replacement::{ANSWER, PROMPT, Replacement};
+
+/// A restore costs at most so many times a bare reboot.
+const RATIO: f64 = 1.5;
+
+#[test]
+#[ignore = "needs the image: tests/vm"]
+fn a_replacement_becomes_its_donor_by_the_serial_console_and_takes_little_longer_than_a_reboot() {
+    let mut new = Replacement::boot("console");
+    new.first_login();
+    let line = new.line(&format!("fingerprint {}", new.server.fingerprint()));
+    let console = new.vm.console();
+    console.type_line(&line);
+    let asked = Replacement::answer(console);
+    console.expect("System will now reboot.", ANSWER);
+    new.restarts();
+    let restore = asked.elapsed();
+    new.is_the_donor();
+    // Login on the console, with the donor's password; what happened is shown there.
+    let console = new.vm.console();
+    console.expect("fw-a login: ", BOOT);
+    console.type_line("admin");
+    console.expect("assword: ", ANSWER);
+    console.type_line(ACCOUNTS[0].1);
+    console.expect(PROMPT, ANSWER);
+    console.type_line("show restore");
+    console.expect("succeeded", ANSWER);
+
+    new.vm.qmp().forget();
+    let asked = Instant::now();
+    // The answer may not arrive any more.
+    let _ = new.vm.ssh(ADDRESS).said("systemctl reboot", "");
+    new.restarts();
+    let reboot = asked.elapsed();
+    end_of_job(&new.vm, ADDRESS);
+    let ratio = restore.as_secs_f64() / reboot.as_secs_f64();
+    println!(
+        "from Y to the new address: {:.1} s; a bare reboot: {:.1} s; ratio {ratio:.2}",
+        restore.as_secs_f64(),
+        reboot.as_secs_f64()
+    );
+    assert!(ratio < RATIO, "a restore takes {ratio:.2} times a reboot");
+}
+
+#[test]
+#[ignore = "needs the image: tests/vm"]
+fn a_replacement_becomes_its_donor_by_a_session_over_ssh() {
+    let mut new = Replacement::boot("session");
+    new.first_login();
+    let door = new.vm.door(FACTORY_ADDRESS);
+    let mut ssh = Ssh::with_password("admin", door, ACCOUNTS[2].1).session();
+    let mut session = Console::new(&new.vm.folder().join("session.log"));
+    session.attach(ssh.stdout.take().unwrap(), ssh.stdin.take().unwrap());
+    session.expect(PROMPT, ANSWER);
+    // This time the server's key is compared by eye.
+    session.type_line(&new.line(""));
+    session.expect(&new.server.fingerprint(), ANSWER);
+    session.expect("(yes/no/md5)? ", ANSWER);
+    session.type_line("yes");
+    Replacement::answer(&mut session);
+    session.expect("System will now reboot.", ANSWER);
+    new.restarts();
+    let _ = ssh.kill();
+    ssh.wait().unwrap();
+    new.is_the_donor();
+}
