@@ -52,6 +52,8 @@ fn host_keys(vm: &Vm, address: IpAddr) -> BTreeSet<String> {
     let text = String::from_utf8(scan.stdout).unwrap();
     let keys = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(' '));
     let keys: BTreeSet<_> = keys.map(|(_, key)| key.to_owned()).collect();
+    // What a scan did not get, and why, would otherwise look like a key that is not served.
+    println!("ssh-keyscan {door}: {} keys; {}", keys.len(), String::from_utf8_lossy(&scan.stderr).trim());
     assert!(!keys.is_empty(), "ssh-keyscan found no key at {door}");
     keys
 }
