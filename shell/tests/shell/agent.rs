@@ -108,6 +108,22 @@ impl Agent {
     }
 }
 
+/// The exit status of a shell that has to end by itself. One that does not is ended, and named.
+pub fn exit_status(child: &mut Child) -> Option<i32> {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        if Instant::now() > until {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("the shell did not end");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// The exit status and the output, in which no line may look like a prompt.
 pub fn finish(child: Child) -> (i32, String) {
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();

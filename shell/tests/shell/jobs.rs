@@ -280,6 +280,6 @@ fn ctrl_c_ends_the_watching_and_not_the_job() {
         "Watching stopped; the job goes on.
 "
     );
-    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(exit_status(&mut child), Some(1));
     assert_eq!(agent.changes().len(), 1, "nothing but the start was asked");
 }
