@@ -22,16 +22,15 @@ impl Picture {
     /// Tries each of `accounts`, a name and a password.
     pub fn of(vm: &Vm, address: impl Into<IpAddr>, accounts: &[(&str, &str)]) -> Self {
         let address = address.into();
+        let host_keys = host_keys(vm, address);
+        let rules = vm.look(address, "nft list ruleset").lines().map(without_counts).collect();
+        let hostname = vm.look(address, "hostnamectl hostname; uname -n; cat /etc/hostname");
         let logins = accounts.iter().map(|(name, password)| {
+            vm.wait_for_ssh(address);
             let said = Ssh::with_password(name, vm.door(address), password).said("show version", "");
             (format!("{name} with '{password}'"), said.ok)
         });
-        Self {
-            logins: logins.collect(),
-            rules: vm.look(address, "nft list ruleset").lines().map(without_counts).collect(),
-            hostname: vm.look(address, "hostnamectl hostname; uname -n; cat /etc/hostname"),
-            host_keys: host_keys(vm, address),
-        }
+        Self { logins: logins.collect(), rules, hostname, host_keys }
     }
 
     pub fn hostname(&self) -> &str {
@@ -43,26 +42,19 @@ impl Picture {
     }
 }
 
-/// Kinds of keys, and how often each is asked for, whatever the answer before was.
-const KINDS: [&str; 3] = ["ed25519", "ecdsa", "rsa"];
-const SCANS: usize = 3;
-
-/// A scan may lose a connection, and says nothing of the key then; so a key that no scan gets is one that is not served.
+/// Every key that its SSH server has.
 fn host_keys(vm: &Vm, address: IpAddr) -> BTreeSet<String> {
+    // A server keeps off who has just failed to log in.
+    vm.wait_for_ssh(address);
     let door = vm.door(address);
-    let mut keys = BTreeSet::new();
-    for kind in KINDS {
-        for _ in 0..SCANS {
-            let scan = Command::new("ssh-keyscan")
-                .args(["-q", "-T", "60", "-t", kind, "-p", &door.port().to_string(), &door.ip().to_string()])
-                .output()
-                .unwrap();
-            let text = String::from_utf8(scan.stdout).unwrap();
-            let found = text.lines().filter_map(|line| line.split_once(' ')).map(|(_, key)| key.to_owned());
-            keys.extend(found);
-        }
-    }
-    assert!(!keys.is_empty(), "ssh-keyscan found no key at {door}");
+    let scan = Command::new("ssh-keyscan")
+        .args(["-T", "60", "-t", "ed25519,ecdsa,rsa", "-p", &door.port().to_string(), &door.ip().to_string()])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(scan.stdout).unwrap();
+    let keys: BTreeSet<_> =
+        text.lines().filter_map(|line| line.split_once(' ')).map(|(_, key)| key.to_owned()).collect();
+    assert!(!keys.is_empty(), "no key at {door}: {}", String::from_utf8_lossy(&scan.stderr));
     keys
 }
 
