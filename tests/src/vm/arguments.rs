@@ -121,10 +121,10 @@ impl Vm {
         for (address, port) in &self.ports {
             user += &format!(",hostfwd=tcp:127.0.0.1:{port}-{address}:22");
         }
-        if let Some(port) = self.hardware.server {
-            let join = self.place.path().join("join");
-            script(&join, JOIN);
-            user += &format!(",guestfwd=tcp:{SERVER}:22-cmd:{} {port}", join.display());
+        let join = self.place.path().join("join");
+        script(&join, JOIN);
+        for (port, of_the_host) in &self.hardware.servers {
+            user += &format!(",guestfwd=tcp:{SERVER}:{port}-cmd:{} {of_the_host}", join.display());
         }
         user
     }

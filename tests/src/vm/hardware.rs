@@ -56,8 +56,8 @@ pub struct Hardware {
     pub link: Link,
     /// Guest addresses whose SSH port is forwarded from here.
     pub addresses: Vec<Ipv4Addr>,
-    /// The host's port that the guest finds at [`super::SERVER`], port 22.
-    pub server: Option<u16>,
+    /// Ports that the guest finds at [`super::SERVER`], and the ports of the host that they lead to.
+    pub servers: Vec<(u16, u16)>,
     pub memory: u32,
     pub(super) key: Arc<Key>,
 }
@@ -80,7 +80,7 @@ impl Hardware {
             media: Vec::new(),
             link: Link::Forwarded,
             addresses: vec![FACTORY_ADDRESS],
-            server: None,
+            servers: Vec::new(),
             memory: 768,
             key,
         }
@@ -103,8 +103,8 @@ impl Hardware {
     }
 
     #[must_use]
-    pub fn reaching(mut self, port: u16) -> Self {
-        self.server = Some(port);
+    pub fn reaching(mut self, port: u16, of_the_host: u16) -> Self {
+        self.servers.push((port, of_the_host));
         self
     }
 

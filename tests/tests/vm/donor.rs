@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use reinstate_tests::appliance::Appliance;
+use reinstate_tests::appliance::{Appliance, Enrolment};
 use reinstate_tests::forge::Forge;
-use reinstate_tests::vm::{BOOT, FACTORY_ADDRESS, Hardware, Ssh, Vm, kept, until};
+use reinstate_tests::manager::{Manager, Mood};
+use reinstate_tests::vm::{BOOT, FACTORY_ADDRESS, Hardware, SERVER, Ssh, Vm, kept, until};
 
 use crate::picture::Picture;
 
@@ -56,6 +57,10 @@ pub struct Donor {
     /// Below a folder that any account may read.
     pub archive: PathBuf,
     pub serial: String,
+    /// Which the donor was registered with.
+    pub manager: Manager,
+    /// What the donor showed its manager, DER.
+    pub certificate: Vec<u8>,
 }
 
 /// The donor of all tests that run in one go.
@@ -79,7 +84,8 @@ impl Donor {
         let mut vm = Vm::new(&folder, hardware);
         vm.start();
         vm.wait_for_ssh(FACTORY_ADDRESS);
-        configure(&vm);
+        let manager = manager();
+        let certificate = configure(&vm, &manager);
         // What is recorded is what it is after a boot with this configuration. The answer may not arrive any more.
         let _ = vm.ssh(FACTORY_ADDRESS).said("systemctl reboot", "");
         vm.qmp().expect("RESET", BOOT);
@@ -97,12 +103,19 @@ impl Donor {
         assert!(picture.may_log_in("alice", ACCOUNTS[1].1), "the donor's accounts are: {picture:?}");
         let announced = vm.own_addresses(before);
         vm.power_off(ADDRESS);
-        Self { picture, announced, file, archive, serial }
+        Self { picture, announced, file, archive, serial, manager, certificate }
     }
 }
 
-/// Puts the donor's configuration on a machine as it leaves the factory.
-fn configure(vm: &Vm) {
+/// Guests find it at [`SERVER`], where no name is needed.
+fn manager() -> Manager {
+    let mut manager = Manager::at((Ipv4Addr::LOCALHOST, 0).into(), &SERVER.to_string()).unwrap();
+    manager.open(Mood::Answer(204)).unwrap();
+    manager
+}
+
+/// Puts the donor's configuration on a machine as it leaves the factory; gives its certificate for the manager.
+fn configure(vm: &Vm, manager: &Manager) -> Vec<u8> {
     let root = vm.ssh(FACTORY_ADDRESS);
     let say = |command: &str, input: &[u8]| {
         let said = root.patient(command, input);
@@ -112,7 +125,8 @@ fn configure(vm: &Vm) {
     let uuid = say("until . /etc/appliance/device.conf; do sleep 1; done; echo $UUID", b"");
     let uuid = uuid.trim();
     let place = tempfile::tempdir().unwrap();
-    let appliance = Appliance::donor("fw-a").device_uuid(uuid).registered("manager.example.net", uuid);
+    let enrolment = Enrolment::with(manager, "fw-a").unwrap();
+    let appliance = Appliance::donor("fw-a").device_uuid(uuid).managed(&enrolment);
     appliance.build(place.path()).unwrap();
     // The machine's own stay: what it is, and how it is licensed.
     for own in ["etc/appliance/release", "etc/appliance/licence", "var/lib/appliance/hotfixes"] {
@@ -132,6 +146,7 @@ fn configure(vm: &Vm) {
     let passwords: String = ACCOUNTS[..2].iter().map(|(name, word)| format!("{name}:{word}\n")).collect();
     say("chpasswd", passwords.as_bytes());
     say("sync", b"");
+    enrolment.der().unwrap()
 }
 
 fn tar(root: &Path) -> Vec<u8> {

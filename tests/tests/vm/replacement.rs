@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
+use reinstate_tests::manager::Told;
 use reinstate_tests::sshd::{Account, Sshd, SshdOptions};
-use reinstate_tests::vm::{BOOT, Console, FACTORY_ADDRESS, Hardware, SERVER, Vm, kept};
+use reinstate_tests::vm::{BOOT, Console, FACTORY_ADDRESS, Hardware, SERVER, Vm, kept, until};
 use tempfile::TempDir;
 
 use crate::donor::{ACCOUNTS, ADDRESS, donor, end_of_job};
@@ -28,6 +29,8 @@ pub struct Replacement {
     served: TempDir,
     /// How many announcements were on the wire before its restart.
     before: usize,
+    /// How often the manager had been told of a restore before this one.
+    told: usize,
 }
 
 impl Replacement {
@@ -39,11 +42,14 @@ impl Replacement {
             account: Some(Account { name: "vault".into(), password: SERVER_PASSWORD.into() }),
             ..SshdOptions::default()
         });
-        let hardware = Hardware::new("new", 0x0b).also(ADDRESS).reaching(server.port());
+        let hardware = Hardware::new("new", 0x0b)
+            .also(ADDRESS)
+            .reaching(22, server.port())
+            .reaching(donor.manager.port(), donor.manager.port());
         assert_ne!(hardware.serial, donor.serial);
         let mut vm = Vm::new(&kept(name), hardware);
         vm.start();
-        Self { vm, server, served, before: 0 }
+        Self { vm, server, served, before: 0, told: donor.manager.told().len() }
     }
 
     /// Logs in as admin on the serial console, where the password has to be changed at first.
@@ -92,6 +98,16 @@ impl Replacement {
         assert_eq!(vm.own_addresses(self.before), donor.announced, "on the wire");
         self.vpn_is_gone(&shown);
         self.keys_are_in_memory();
+    }
+
+    /// By the device that the donor was, with the donor's certificate.
+    pub fn manager_hears_of_it(&self) -> Told {
+        let donor = donor();
+        let told = until("the check-in", BOOT, || donor.manager.told().into_iter().nth(self.told));
+        assert_eq!(told.certificate, donor.certificate);
+        assert_eq!(told.path, format!("/api/v1/devices/{}", told.body["device"]["uuid"].as_str().unwrap()));
+        assert_eq!(told.body["device"]["hostname"], "fw-a");
+        told
     }
 
     fn vpn_is_gone(&self, shown: &str) {

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use reinstate_tests::vm::{BOOT, Console, FACTORY_ADDRESS, Ssh};
+use reinstate_tests::manager::Mood;
+use reinstate_tests::vm::{BOOT, Console, FACTORY_ADDRESS, Ssh, until};
 
-use crate::donor::{ACCOUNTS, ADDRESS, end_of_job};
+use crate::donor::{ACCOUNTS, ADDRESS, donor, end_of_job};
 use crate::replacement::{ANSWER, PROMPT, Replacement};
 
 /// A restore costs at most so many times a bare reboot.
@@ -32,6 +33,11 @@ fn a_replacement_becomes_its_donor_by_the_serial_console_and_takes_little_longer
     console.expect(PROMPT, ANSWER);
     console.type_line("show restore");
     console.expect("succeeded", ANSWER);
+    new.manager_hears_of_it();
+    until("the manager's answer", ANSWER, || {
+        let shown = new.vm.look(ADDRESS, "reinstate-shell -c 'show managers'");
+        shown.contains("accepted").then_some(())
+    });
 
     new.vm.qmp().forget();
     let asked = Instant::now();
@@ -51,7 +57,8 @@ fn a_replacement_becomes_its_donor_by_the_serial_console_and_takes_little_longer
 
 #[test]
 #[ignore = "needs the image: tests/vm"]
-fn a_replacement_becomes_its_donor_by_a_session_over_ssh() {
+fn a_replacement_becomes_its_donor_by_a_session_over_ssh_though_the_manager_never_answers() {
+    donor().manager.set(Mood::Silent);
     let mut new = Replacement::boot("session");
     new.first_login();
     let door = new.vm.door(FACTORY_ADDRESS);
@@ -69,5 +76,9 @@ fn a_replacement_becomes_its_donor_by_a_session_over_ssh() {
     new.restarts();
     let _ = ssh.kill();
     ssh.wait().unwrap();
+    new.manager_hears_of_it();
     new.is_the_donor();
+    let shown = new.vm.look(ADDRESS, "reinstate-shell -c 'show managers'");
+    assert!(shown.contains("the manager is to be told") && !shown.contains("accepted"), "{shown}");
+    donor().manager.set(Mood::Answer(204));
 }
