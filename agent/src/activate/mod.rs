@@ -73,6 +73,11 @@ impl Activation<'_> {
                 Some(Stage::Pending(switch)) => {
                     let Switch { target, from, .. } = *switch;
                     let forward = switch.back.is_empty();
+                    if switch.boots > 0 {
+                        tracing::warn!(
+                            "the activation of generation {target} was cut short: it is done again"
+                        );
+                    }
                     self.next(Job::activating)?;
                     match self.apply(target) {
                         Ok(()) => {

@@ -9,3 +9,4 @@ mod machines;
 mod picture;
 mod replacement;
 mod restore;
+mod unattended;
