@@ -3,9 +3,11 @@
 pub mod activate;
 pub mod after;
 pub mod archive;
+pub mod backups;
 pub mod check;
 pub mod checkin;
 pub mod cli;
+pub mod dial;
 pub mod diff;
 pub mod domain;
 pub mod download;

@@ -190,6 +190,16 @@ impl Vm {
         &mut self.running.as_mut().expect("the machine is on").qmp
     }
 
+    /// Plugs a disk in while the machine runs.
+    pub fn insert(&mut self, medium: &Medium) {
+        let file = json!({ "driver": "file", "filename": medium.path });
+        let node = json!({ "driver": "raw", "node-name": "inserted", "read-only": true, "file": file });
+        self.qmp().call("blockdev-add", node);
+        let card =
+            json!({ "driver": "virtio-blk-pci", "id": "inserted", "drive": "inserted", "bus": "port" });
+        self.qmp().call("device_add", card);
+    }
+
     /// Plugs the management interface's cable in, or pulls it.
     pub fn plug(&mut self, is_in: bool) {
         self.qmp().call("set_link", json!({ "name": "management", "up": is_in }));

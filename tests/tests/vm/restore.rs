@@ -63,7 +63,8 @@ fn a_replacement_becomes_its_donor_by_a_session_over_ssh_though_the_manager_neve
     new.first_login();
     new.vm.wait_for_ssh(FACTORY_ADDRESS);
     let door = new.vm.door(FACTORY_ADDRESS);
-    let mut ssh = Ssh::with_password("admin", door, ACCOUNTS[2].1).session();
+    let admin = Ssh::with_password("admin", door, ACCOUNTS[2].1);
+    let mut ssh = admin.session();
     let mut session = Console::new(&new.vm.folder().join("session.log"));
     session.attach(ssh.stdout.take().unwrap(), ssh.stdin.take().unwrap());
     session.expect(PROMPT, ANSWER);
