@@ -1,5 +1,6 @@
 //! The restore agent: see ARCHITECTURE.md for the way of one restore through these modules.
 
+pub mod accounts;
 pub mod activate;
 pub mod after;
 pub mod archive;

@@ -88,7 +88,7 @@ impl Vm {
             all.push("-device", "virtio-blk-pci,bus=pcie.0,addr=0x8,drive=boot,bootindex=1");
         }
         // Where a disk is plugged in later.
-        all.push("-device", "pcie-root-port,id=port,bus=pcie.0,addr=0x9,chassis=1");
+        all.push("-device", "pcie-root-port,id=free-place,bus=pcie.0,addr=0x9,chassis=1");
         if let Some(medium) = &self.hardware.medium {
             let path = escaped(&medium.path.display().to_string());
             all.push("-drive", format!("id=medium,if=none,format=raw,readonly=on,file={path}"));

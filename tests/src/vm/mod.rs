@@ -196,7 +196,7 @@ impl Vm {
         let node = json!({ "driver": "raw", "node-name": "inserted", "read-only": true, "file": file });
         self.qmp().call("blockdev-add", node);
         let card =
-            json!({ "driver": "virtio-blk-pci", "id": "inserted", "drive": "inserted", "bus": "port" });
+            json!({ "driver": "virtio-blk-pci", "id": "inserted", "drive": "inserted", "bus": "free-place" });
         self.qmp().call("device_add", card);
     }
 
