@@ -37,13 +37,27 @@ pub struct Medium(());
 
 impl Medium {
     const UNIT: &str = "run-reinstate-medium.mount";
+    const DEVICE: &str = "/dev/disk/by-label/REINSTATE";
+    const KINDS: [&str; 5] = ["iso9660", "udf", "vfat", "exfat", "ext4"];
 
     /// # Errors
     /// `not-found` where none is inserted.
     pub fn show() -> Result<Self, Failure> {
-        if !std::path::Path::new("/dev/disk/by-label/REINSTATE").exists() {
+        if !std::path::Path::new(Self::DEVICE).exists() {
             return Err(Failure::new(Code::NotFound, "there is no medium with the label REINSTATE")
                 .hint("insert one, or attach it to the virtual machine"));
+        }
+        // Nothing else of the kernel reads what somebody plugs in.
+        let kind =
+            run("udevadm", &["info", "--query=property", "--property=ID_FS_TYPE", "--value", Self::DEVICE])?
+                .1;
+        if !Self::KINDS.contains(&kind.as_str()) {
+            let kinds = Self::KINDS.join(", ");
+            return Err(Failure::new(
+                Code::BadRequest,
+                format!("the medium's file system is '{kind}'; those that are read are {kinds}"),
+            )
+            .hint("copy the backup to a medium with one of them"));
         }
         must("systemctl", &["start", "--", Self::UNIT])?;
         Ok(Self(()))

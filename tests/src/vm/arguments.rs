@@ -24,7 +24,8 @@ impl Vm {
         let hardware = &self.hardware;
         let mut all = Arguments(Vec::new());
         all.push("-name", &hardware.name);
-        all.push("-accel", "tcg,thread=multi,tb-size=512");
+        // With a thread for each processor, code that a guest's kernel changes while it runs is at times executed half changed.
+        all.push("-accel", "tcg,thread=single,tb-size=512");
         all.push("-machine", "q35");
         let hidden = if hardware.manufacturer.starts_with("VMware") { ",-hypervisor" } else { "" };
         all.push("-cpu", format!("max{hidden}"));
