@@ -5,6 +5,7 @@ pub mod appliance;
 pub mod bench;
 pub mod client;
 pub mod compare;
+pub mod container;
 pub mod fault;
 pub mod forge;
 pub mod machine;

@@ -30,6 +30,7 @@ use tempfile::TempDir;
 pub use console::Console;
 pub use hardware::{Bus, Firmware, Hardware, Link};
 pub use qmp::Qmp;
+pub(crate) use ssh::run;
 pub use ssh::{Askpass, Key, Said, Ssh};
 pub use wire::{Announcement, announcements};
 

@@ -26,7 +26,7 @@ pub struct Key {
 }
 
 impl Key {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519).unwrap();
         let path = folder.path().join("key");
@@ -154,7 +154,7 @@ impl Ssh {
 }
 
 /// Runs a program to its end, or ends it.
-fn run(mut command: Command, input: &[u8]) -> Said {
+pub(crate) fn run(mut command: Command, input: &[u8]) -> Said {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());

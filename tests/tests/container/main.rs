@@ -1,0 +1,4 @@
+//! What only a real systemd can give, in containers of the image.
+#![allow(clippy::unwrap_used, reason = "a test that fails")]
+
+mod harness;
