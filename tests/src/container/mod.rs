@@ -12,11 +12,12 @@ use std::fs;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::appliance::Appliance;
+use crate::outside::Reached;
 use crate::vm::{Console, Key, Said, Ssh, until};
 use process::{Boot, Process, RESTART};
 
@@ -101,6 +102,7 @@ impl<'a> Container<'a> {
         self.site.links(&self.hardware.name, self.number, |interface| self.hardware.mac(interface));
         let boot = Boot {
             name: &self.hardware.name,
+            place: &self.place.to_string_lossy(),
             root: &self.root(),
             hardware: &self.place.join("hardware"),
             credentials: &self.hardware.credentials,
@@ -190,13 +192,22 @@ impl<'a> Container<'a> {
 
     /// What a command says in it, with all of its standard input; no network is needed.
     pub fn said(&self, command: &str, input: impl AsRef<[u8]>) -> Said {
+        crate::vm::run(self.enter(command), input.as_ref())
+    }
+
+    /// A command in it with its input and output open.
+    pub fn spawn(&self, command: &str) -> Child {
+        self.enter(command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn enter(&self, command: &str) -> Command {
         let running = self.running.as_ref().expect("the container is on");
         let init = until("the start of the container", BOOT, || running.init());
         let mut enter = Command::new("nsenter");
         enter.args(["--target", &init.to_string(), "--all", "--root", "--wd", "env", "-i"]);
         enter.args(["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"]);
         enter.args(["sh", "-c", command]);
-        crate::vm::run(enter, input.as_ref())
+        enter
     }
 
     /// What a root shell in it says.
@@ -204,6 +215,20 @@ impl<'a> Container<'a> {
         let said = self.said(command, "");
         assert!(said.ok, "`{command}` in {}: {}{}", self.hardware.name, said.out, said.err);
         said.out
+    }
+}
+
+impl Reached for Container<'_> {
+    fn look(&self, _: IpAddr, command: &str) -> String {
+        self.look(command)
+    }
+
+    fn door(&self, address: IpAddr) -> SocketAddr {
+        self.door(address)
+    }
+
+    fn wait_for_ssh(&self, address: IpAddr) {
+        self.wait_for_ssh(address);
     }
 }
 

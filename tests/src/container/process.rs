@@ -35,6 +35,8 @@ pub struct Process {
 /// What a boot is made of.
 pub struct Boot<'a> {
     pub name: &'a str,
+    /// No two containers have the same.
+    pub place: &'a str,
     pub root: &'a Path,
     pub hardware: &'a Path,
     pub credentials: &'a [(String, String)],
@@ -43,7 +45,7 @@ pub struct Boot<'a> {
 
 impl Process {
     pub fn start(boot: &Boot, console: &mut Console) -> Self {
-        let group = own_group().join(format!("reinstate-{}-{}", std::process::id(), boot.name));
+        let group = own_group().join(format!("reinstate-tests{}", boot.place.replace('/', "-")));
         fs::create_dir_all(&group).unwrap();
         let log = fs::File::options().create(true).append(true).open(boot.log).unwrap();
         let mut command = Command::new("sh");

@@ -27,6 +27,8 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::outside::Reached;
+
 pub use console::Console;
 pub use hardware::{Bus, Firmware, Hardware, Link};
 pub use qmp::Qmp;
@@ -287,6 +289,20 @@ impl Vm {
 
     fn pcap(&self) -> PathBuf {
         self.folder.join(format!("management-{}.pcap", self.boots))
+    }
+}
+
+impl Reached for Vm {
+    fn look(&self, address: IpAddr, command: &str) -> String {
+        self.look(address, command)
+    }
+
+    fn door(&self, address: IpAddr) -> SocketAddr {
+        self.door(address)
+    }
+
+    fn wait_for_ssh(&self, address: IpAddr) {
+        self.wait_for_ssh(address);
     }
 }
 

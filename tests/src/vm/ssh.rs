@@ -122,6 +122,14 @@ impl Ssh {
         run(ssh, input.as_ref())
     }
 
+    /// Starts a command with its input and output open.
+    pub fn spawn(&self, command: &str) -> Child {
+        let mut ssh = Command::new("ssh");
+        self.options(&mut ssh);
+        ssh.arg("-T").arg(self.url("ssh", "")).arg(command);
+        ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    }
+
     /// Like [`Ssh::said`], again and again until there is a connection.
     pub fn patient(&self, command: &str, input: impl AsRef<[u8]>) -> Said {
         let end = Instant::now() + BOOT;

@@ -7,5 +7,6 @@ mod harness;
 mod ipv6;
 mod machines;
 mod picture;
+mod promises;
 mod replacement;
 mod restore;
