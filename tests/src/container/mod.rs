@@ -4,6 +4,7 @@
 //! Each is an overlay in memory over the image, in mounts and a network of the test's own, and gone when it is dropped. It takes no
 //! power cuts: nothing in it is ever on a disk. What it said is kept below `target/container`.
 
+mod disk;
 mod image;
 mod process;
 mod site;
@@ -21,6 +22,7 @@ use crate::outside::Reached;
 use crate::vm::{Console, Key, Said, Ssh, until};
 use process::{Boot, Process, RESTART};
 
+pub use disk::Disk;
 pub use site::{Site, apart, ip};
 
 /// A boot, or another step of a machine that shares two processors with others.
@@ -86,8 +88,7 @@ impl<'a> Container<'a> {
             fs::create_dir_all(path).unwrap();
         }
         let at = |name: &str| place.join(name).display().to_string();
-        let options =
-            format!("lowerdir={},upperdir={},workdir={}", site.image().display(), at("upper"), at("work"));
+        let options = format!("lowerdir={},upperdir={},workdir={}", site.layers(), at("upper"), at("work"));
         run(Command::new("mount").args(["-t", "overlay", "overlay", "-o", &options]).arg(at("root")));
         hardware.appliance.build_hardware(&place.join("hardware")).unwrap();
         // There is no disk to mount or to check.
@@ -130,8 +131,13 @@ impl<'a> Container<'a> {
 
     /// Waits until it wants to restart, and switches it on again.
     pub fn restarts(&mut self) {
-        self.ends_with(RESTART);
+        self.wait_until_down();
         self.start();
+    }
+
+    /// Waits until it wants to restart: between two boots, it is off.
+    pub fn wait_until_down(&mut self) {
+        self.ends_with(RESTART);
     }
 
     /// Waits until it has switched itself off.
@@ -155,6 +161,39 @@ impl<'a> Container<'a> {
     pub fn power_off(&mut self) {
         self.look("systemctl poweroff --no-block");
         self.wait_until_off();
+    }
+
+    /// Has a unit be another one from the next boot or `daemon-reload` on.
+    pub fn drop_in(&self, unit: &str, text: &str) {
+        let path = self.drop_in_of(unit);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Takes back what [`Container::drop_in`] did.
+    pub fn mend(&self, unit: &str) {
+        fs::remove_file(self.drop_in_of(unit)).unwrap();
+        self.look("systemctl daemon-reload");
+    }
+
+    fn drop_in_of(&self, unit: &str) -> PathBuf {
+        self.root().join(format!("etc/systemd/system/{unit}.d/90-test.conf"))
+    }
+
+    /// Shows a disk to it, as a kernel does that finds one, and its label, as udev does.
+    pub fn insert(&self, disk: &Path, label: &str) -> Disk {
+        let disk = Disk::attach(disk);
+        let init = self.running.as_ref().and_then(Process::init).expect("the container is on");
+        let node = disk.node.display();
+        let [major, minor] = disk.number.map(|number| number.to_string());
+        run(Command::new("nsenter").args(["--target", &init.to_string(), "--mount", "mknod"]).args([
+            &node.to_string(),
+            "b",
+            &major,
+            &minor,
+        ]));
+        self.look(&format!("mkdir -p /dev/disk/by-label && ln -sf {node} /dev/disk/by-label/{label}"));
+        disk
     }
 
     /// Where its SSH server is at one of its addresses.

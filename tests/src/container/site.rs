@@ -53,6 +53,10 @@ impl Site {
         fs::create_dir(site.image()).unwrap();
         let options = format!("loop,ro,offset={offset}");
         run(Command::new("mount").args(["-t", "ext4", "-o", &options]).arg(disk).arg(site.image()));
+        fs::create_dir(site.place("package")).unwrap();
+        if let Some(package) = std::env::var_os("REINSTATE_PACKAGE") {
+            run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(site.place("package")));
+        }
         ip("link set lo up");
         for bridge in LINKS.iter().filter_map(|(_, bridge)| *bridge) {
             ip(&format!("link add {bridge} type bridge"));
@@ -71,8 +75,14 @@ impl Site {
         SERVER
     }
 
-    pub(super) fn image(&self) -> PathBuf {
-        self.place.path().join("image")
+    /// What every container's files are laid over: the image's, and over them those of the package `REINSTATE_PACKAGE`, so
+    /// that a change is tried without a new image.
+    pub(super) fn layers(&self) -> String {
+        format!("{}:{}", self.place("package").display(), self.image().display())
+    }
+
+    fn image(&self) -> PathBuf {
+        self.place("image")
     }
 
     pub(super) fn place(&self, name: &str) -> PathBuf {

@@ -1,7 +1,13 @@
 //! What only a real systemd can give, in containers of the image.
 #![allow(clippy::unwrap_used, reason = "a test that fails")]
 
+mod broken;
+mod console;
 mod donor;
 mod harness;
+mod manager;
+mod medium;
+mod package;
 mod promises;
 mod replacement;
+mod rescue;
