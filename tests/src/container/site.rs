@@ -75,8 +75,8 @@ impl Site {
         SERVER
     }
 
-    /// What every container's files are laid over: the image's, and over them those of the package `REINSTATE_PACKAGE`, so
-    /// that a change is tried without a new image.
+    /// What every container's files are laid over: the image's, and over them the agent, shell and units of the package
+    /// `REINSTATE_PACKAGE`, where there is one: a change is tried without a new image.
     pub(super) fn layers(&self) -> String {
         format!("{}:{}", self.place("package").display(), self.image().display())
     }

@@ -67,7 +67,7 @@ fn without_a_whole_configuration_network_ssh_and_vpn_stay_down_until_one_is_whol
     });
 }
 
-/// Services that wait for a whole configuration; sockets and templates have no state of their own.
+/// What waits for a whole configuration; a template has no state of its own.
 fn units() -> impl Iterator<Item = &'static str> {
-    DROP_INS.lines().filter(|line| line.ends_with(".service") && !line.contains('@'))
+    DROP_INS.lines().filter(|line| !line.starts_with('#') && !line.contains('@'))
 }

@@ -1,46 +1,35 @@
 //! What an admin types on the console, with a server of this machine in reach.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use reinstate_tests::container::apart;
 use reinstate_tests::donor::{ACCOUNTS, ADDRESS};
-use reinstate_tests::sshd::{Account, Sshd, SshdOptions};
 use reinstate_tests::vm::Console;
 
 use crate::donor::donor;
 use crate::replacement::Replacement;
+use crate::server::{PASSWORD, Server, USER};
 
 const ANSWER: Duration = Duration::from_secs(60);
 
 const PROMPT: &str = "\x1b[K> ";
-
-const PASSWORD: &str = "Kept-Elsewhere-22";
 
 #[test]
 #[ignore = "needs root and the image: tests/containers"]
 fn a_replacement_becomes_its_donor_by_one_line_on_the_console() {
     apart("console", |site| {
         let donor = donor();
-        let served = tempfile::tempdir().unwrap();
-        fs::set_permissions(served.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::write(served.path().join(&donor.file), &donor.archive).unwrap();
-        let server = Sshd::start(&SshdOptions {
-            listen: site.address().into(),
-            account: Some(Account { name: "vault".into(), password: PASSWORD.into() }),
-            ..SshdOptions::default()
-        });
+        let server = Server::start(site);
         let mut new = Replacement::boot(site);
         let console = new.container.console();
         console.expect("login: ", ANSWER);
         first_login(console);
         console.type_line(&format!(
-            "restore remote-manager-backup location {} vault {} {} fingerprint {}",
-            server.address(),
-            served.path().display(),
+            "restore remote-manager-backup location {} {USER} {} {} fingerprint {}",
+            server.sshd.address(),
+            server.folder(),
             donor.file,
-            server.fingerprint()
+            server.sshd.fingerprint()
         ));
         console.expect("password:", ANSWER);
         console.type_line(PASSWORD);

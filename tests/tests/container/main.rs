@@ -4,6 +4,7 @@
 mod broken;
 mod console;
 mod donor;
+mod hardware;
 mod harness;
 mod manager;
 mod medium;
@@ -11,3 +12,5 @@ mod package;
 mod promises;
 mod replacement;
 mod rescue;
+mod server;
+mod zero_touch;

@@ -58,10 +58,7 @@ fn the_package_is_not_upgraded_while_a_restore_is_undecided_and_is_afterwards() 
 
 /// The package of these sources with a later version, in a folder.
 fn next(folder: &Path) -> PathBuf {
-    let debs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/deb");
-    let deb = fs::read_dir(&debs).ok().into_iter().flatten().flatten().map(|entry| entry.path());
-    let deb = deb.filter(|path| path.extension().is_some_and(|end| end == "deb")).next();
-    let deb = deb.unwrap_or_else(|| panic!("no package in {}: image/deb makes it", debs.display()));
+    let deb = std::env::var_os("REINSTATE_PACKAGE").expect("a package: tests/containers makes it");
     let place = tempfile::tempdir().unwrap();
     let (tree, next) = (place.path().join("tree"), folder.join(format!("reinstate_{NEXT}.deb")));
     let run = |command: &mut Command| assert!(command.status().unwrap().success(), "{command:?}");
@@ -72,7 +69,6 @@ fn next(folder: &Path) -> PathBuf {
         false => format!("{line}\n"),
     });
     fs::write(tree.join("DEBIAN/control"), lines.collect::<String>()).unwrap();
-    // It need not be small.
     run(Command::new("dpkg-deb").args(["-Znone", "--root-owner-group", "--build"]).arg(&tree).arg(&next));
     next
 }

@@ -19,9 +19,15 @@ pub struct Replacement<'a> {
 
 impl<'a> Replacement<'a> {
     pub fn boot(site: &'a Site) -> Self {
-        let donor = donor();
-        let hardware = Hardware::new("new", 0x0b);
-        assert_ne!(hardware.appliance.hardware().serial, donor.serial);
+        Self::boot_on(site, Self::hardware())
+    }
+
+    pub fn hardware() -> Hardware {
+        Hardware::new("new", 0x0b)
+    }
+
+    pub fn boot_on(site: &'a Site, hardware: Hardware) -> Self {
+        assert_ne!(hardware.appliance.hardware().serial, donor().serial);
         let mut container = Container::new(site, hardware);
         container.start();
         container.wait_for_ssh(FACTORY_ADDRESS);
