@@ -132,8 +132,10 @@ impl Command {
         let Self { root, verb } = self;
         let root = root.canonicalize().unwrap_or(root);
         let program = Program { prefix, root: root.clone() };
+        let real = root == Path::new("/");
         // What goes wrong at boot may leave no other way to be told.
-        let loud = matches!(verb, Verb::Activate | Verb::Rescue) && root == Path::new("/");
+        let loud = real && matches!(verb, Verb::Activate | Verb::Rescue | Verb::ZeroTouch);
+        let is_unit = loud || real && matches!(verb, Verb::Serve | Verb::NameInterfaces);
         let work = |verb| Appliance::open(&root, steps.clone())?.run(verb, &program);
         let done = match verb {
             Verb::Help => {
@@ -148,6 +150,7 @@ impl Command {
             Verb::TellManager => {
                 tell_manager().and_then(|answer| print_json(&answer)).map_err(|failure| vec![failure])
             }
+            Verb::NameInterfaces => appliance::name_interfaces(&root, steps),
             Verb::Answer(peer) => {
                 // The one at the other end hears of every failure, so this process has none of its own.
                 let first = |failures: Vec<Failure>| {
@@ -162,7 +165,7 @@ impl Command {
             Ok(()) => ExitCode::SUCCESS,
             Err(failures) => {
                 failures.iter().filter(|_| loud).for_each(log::on_console);
-                complain(&failures)
+                complain(&failures, is_unit)
             }
         }
     }
@@ -242,12 +245,12 @@ impl Peer {
     }
 }
 
-/// People read standard error; whoever started a verb reads the first failure as JSON.
-fn complain(failures: &[Failure]) -> ExitCode {
+/// People read the log; whoever started a verb, if it is not systemd, reads the first failure as JSON.
+fn complain(failures: &[Failure], is_unit: bool) -> ExitCode {
     for failure in failures {
         log::error(failure);
     }
-    if let Some(first) = failures.first() {
+    if let Some(first) = failures.first().filter(|_| !is_unit) {
         print_json(first).ok();
     }
     ExitCode::FAILURE

@@ -11,11 +11,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::archive;
+use crate::backups;
 use crate::fetch::RemoteFile;
 use crate::files::{Folder, Writer, found};
-
-/// Free space that a download leaves to everything else: 16 MiB.
-const SPARE: u64 = 16 << 20;
 
 /// Which remote file a `.part` is the beginning of.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -71,15 +69,7 @@ impl Part {
             .filter(|length| *length <= remote.size);
         let same = known.as_ref() == Some(&origin) && remote.resumable && remote.modified.is_some();
         let have = length.filter(|_| same).unwrap_or(0);
-        let free = folder.free()?.0;
-        let need = (remote.size - have).saturating_add(SPARE);
-        if need > free {
-            return Err(Failure::new(
-                Code::NoSpace,
-                format!("free space in /var/sf/backup: {need} bytes are needed, {free} are free"),
-            )
-            .hint("remove old backups from /var/sf/backup"));
-        }
+        backups::room(folder, remote.size - have)?;
         let writer = if have > 0 {
             folder.open_to_write(&name)?
         } else {
@@ -87,7 +77,7 @@ impl Part {
             let text = toml::to_string(&origin)
                 .map_err(|e| Failure::new(Code::Internal, format!("{record} cannot be written: {e}")))?;
             folder.replace(&record, text.as_bytes(), 0o600)?;
-            folder.create(&name, 0o600)?
+            folder.create(&name, backups::MODE)?
         };
         Ok(Self { folder: folder.clone(), name, writer, have })
     }

@@ -47,7 +47,7 @@ impl Facts {
                     Some(reading) => read(root, reading)?.len() as u32,
                     None => 0,
                 },
-                interfaces: interfaces(root, &profile.hardware.interfaces)?,
+                interfaces: interfaces(root, profile)?,
             },
             hypervisor: one(&profile.hardware.hypervisor)?.unwrap_or_default(),
             device: DeviceIdentity {
@@ -183,8 +183,9 @@ fn text(root: &Folder, path: &Path) -> Result<Option<String>, Failure> {
     Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// The physical interfaces from sysfs in bus order, with the profile's names in that order.
-fn interfaces(root: &Folder, names: &[String]) -> Result<Vec<Interface>, Failure> {
+/// The physical interfaces from sysfs in bus order, each with the name that its adapter has.
+fn interfaces(root: &Folder, profile: &Profile) -> Result<Vec<Interface>, Failure> {
+    let mut names: BTreeMap<String, String> = adapters(root, profile)?.into_iter().collect();
     let class = Path::new("sys/class/net");
     let mut physical = Vec::new();
     for (kernel, _) in found(root.list(class))?.unwrap_or_default() {
@@ -198,26 +199,24 @@ fn interfaces(root: &Folder, names: &[String]) -> Result<Vec<Interface>, Failure
         let Some(slot) = bus.split('/').rfind(|part| is_pci_address(part)) else {
             continue;
         };
+        let kernel = one_line(&kernel.to_string_lossy());
         physical.push((
             bus.clone(),
             Interface {
-                name: String::new(),
-                kernel: one_line(&kernel.to_string_lossy()),
+                // The second port of one adapter has no name in the profile.
+                name: names.remove(slot).unwrap_or_else(|| kernel.clone()),
+                mac: text(root, &base.join("address"))?.unwrap_or_default().trim().to_owned(),
+                kernel,
                 slot: slot.to_owned(),
                 kind: Path::new(&driver)
                     .file_name()
                     .map(|n| one_line(&n.to_string_lossy()))
                     .unwrap_or_default(),
-                mac: text(root, &base.join("address"))?.unwrap_or_default().trim().to_owned(),
             },
         ));
     }
     physical.sort_by(|a, b| a.0.cmp(&b.0));
-    let named = physical.into_iter().enumerate().map(|(at, (_, mut interface))| {
-        interface.name = names.get(at).cloned().unwrap_or_else(|| extra(at));
-        interface
-    });
-    Ok(named.collect())
+    Ok(physical.into_iter().map(|(_, interface)| interface).collect())
 }
 
 /// The network adapters on the bus, in its order, each with the profile's name for it: those whose driver
@@ -233,14 +232,9 @@ pub fn adapters(root: &Folder, profile: &Profile) -> Result<Vec<(String, String)
         }
     }
     adapters.sort();
-    let names =
-        profile.hardware.interfaces.iter().cloned().chain((profile.hardware.interfaces.len()..).map(extra));
-    Ok(adapters.into_iter().zip(names).map(|((_, address), name)| (address, name)).collect())
-}
-
-/// The name of an interface that the profile has none for.
-fn extra(at: usize) -> String {
-    format!("extra{at}")
+    let names = &profile.hardware.interfaces;
+    let name = |at: usize| names.get(at).cloned().unwrap_or_else(|| format!("extra{at}"));
+    Ok(adapters.into_iter().enumerate().map(|(at, (_, address))| (address, name(at))).collect())
 }
 
 /// `0000:03:00.0`

@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, OpenHow, RenameFlags, ResolveFlag};
+use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::{Gid, Uid, UnlinkatFlags};
 pub use step::{Direct, Error, Result, Step, Steps, found};
 pub use writer::Writer;
@@ -407,9 +407,23 @@ impl Folder {
         Ok((stat.blocks_available() * stat.fragment_size(), inodes))
     }
 
+    /// Takes the folder's advisory lock.
+    pub fn lock(&self, how: FlockArg) -> io::Result<Flock<File>> {
+        let fd = self.fd.try_clone()?;
+        Flock::lock(File::from(fd), how).map_err(|(_, errno)| errno.into())
+    }
+
     fn bequeath(&self, parent: &OwnedFd, name: &Path) -> nix::Result<()> {
         let Some((uid, gid)) = self.heir else { return Ok(()) };
-        nix::unistd::fchownat(parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let made = nix::fcntl::openat(parent, name, flags, Mode::empty())?;
+        // The heir may have put a link to somebody else's file there meanwhile.
+        let stat = nix::sys::stat::fstat(&made)?;
+        let is_folder = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
+        if !is_folder && stat.st_nlink != 1 {
+            return Err(Errno::EPERM);
+        }
+        nix::unistd::fchownat(&made, "", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)
     }
 
     fn at_parent(

@@ -1,11 +1,14 @@
 //! The restore agent: see ARCHITECTURE.md for the way of one restore through these modules.
 
+pub mod accounts;
 pub mod activate;
 pub mod after;
 pub mod archive;
+pub mod backups;
 pub mod check;
 pub mod checkin;
 pub mod cli;
+pub mod dial;
 pub mod diff;
 pub mod domain;
 pub mod download;

@@ -9,12 +9,18 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use reinstate_api::{Code, Failure, JobKind, Secret};
+use reinstate_api::{Code, Failure, HistoryEntry, JobKind, Outcome, Secret, one_line};
 use serde::Deserialize;
 
+use crate::activate::ACTIVATED;
+use crate::domain::{Domain, Domains};
+use crate::facts;
 use crate::files::{Folder, found};
+use crate::live;
 use crate::medium;
+use crate::profile::Profile;
 use crate::state::State;
+use crate::store::Store;
 
 /// On the medium, beside the archive.
 const ANSWERS: &str = "answers.toml";
@@ -60,52 +66,81 @@ struct Line {
     answers: Vec<Secret>,
 }
 
-/// Restores what is offered, if this appliance is to take it.
+/// Whether this appliance takes what is offered: by itself only where nobody has configured it, and when the reset button's
+/// stand-in asks for it at any other boot than the one that completes a restore.
+///
+/// # Errors
+/// Where what is configured cannot be told.
+pub fn takes(
+    root: &Folder,
+    profile: &Profile,
+    domains: &Domains,
+    store: &Store,
+    state: &State,
+) -> Result<bool, Failure> {
+    let line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let asked = line.split_whitespace().any(|word| word == RESET);
+    let completes = found(root.stat(ACTIVATED))?.is_some();
+    let takes = if state.job.is_some() || completes {
+        false
+    } else {
+        asked || is_new(state) && is_as_delivered(root, profile, domains, store)?
+    };
+    if !takes {
+        tracing::info!("this appliance is configured, or completes a restore: nothing is taken");
+    }
+    Ok(takes)
+}
+
+/// No job has ever changed anything.
+fn is_new(state: &State) -> bool {
+    let changed = |entry: &HistoryEntry| {
+        matches!(entry.kind, JobKind::Restore | JobKind::Rollback | JobKind::Factory)
+            && !matches!(entry.outcome, Outcome::Failed { .. })
+    };
+    state.active == 0 && !state.history.iter().any(changed)
+}
+
+/// Registered with no manager, and every file as the factory generation has it.
+fn is_as_delivered(
+    root: &Folder,
+    profile: &Profile,
+    domains: &Domains,
+    store: &Store,
+) -> Result<bool, Failure> {
+    if facts::registration(root, profile)?.is_some() {
+        return Ok(false);
+    }
+    let (live, factory) = (live::scan(root, domains)?, store.generation(0)?.index()?);
+    let same = |domain: &Domain| {
+        let (here, there) = (live.domain(&domain.name), factory.domain(&domain.name));
+        let mut both = here.zip(there);
+        live.domain(&domain.name).count() == factory.domain(&domain.name).count()
+            && both.all(|(here, there)| here.path == there.path && here.same(there))
+    };
+    Ok(domains.stored().all(same))
+}
+
+/// Restores what is offered.
 ///
 /// # Errors
 /// What is wrong with the offer. How the restore itself ends is on record like every other.
-pub fn run(root: &Folder, state: &State) -> Result<(), Failure> {
-    let asked =
-        fs::read_to_string("/proc/cmdline").unwrap_or_default().split_whitespace().any(|word| word == RESET);
-    if !takes(state, asked, booted()) {
-        tracing::info!(
-            "this appliance is configured, or a restore was tried since it started: nothing to do"
-        );
-        return Ok(());
-    }
+pub fn run(root: &Folder, limit: u64) -> Result<(), Failure> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
-    let Some(line) = offered(root, credentials.as_deref())? else {
+    let Some(line) = offered(root, limit, credentials.as_deref())? else {
         tracing::info!("neither a medium nor a credential offers a backup");
         return Ok(());
     };
     type_it(&line)
 }
 
-/// Once only: what was tried since the boot is not tried again, whatever became of it.
-fn takes(state: &State, asked: bool, booted: jiff::Timestamp) -> bool {
-    let restore = |kind: JobKind| matches!(kind, JobKind::Restore | JobKind::Rollback | JobKind::Factory);
-    let last = state.history.iter().find(|entry| restore(entry.kind));
-    let untouched = state.active == 0 && last.is_none();
-    let tried = last.is_some_and(|entry| entry.ended >= booted);
-    state.job.is_none() && (untouched || asked && !tried)
-}
-
-/// When the kernel started, by the present clock.
-fn booted() -> jiff::Timestamp {
-    let up = fs::read_to_string("/proc/uptime").unwrap_or_default();
-    let seconds = up.split('.').next().and_then(|seconds| seconds.parse::<i64>().ok()).unwrap_or_default();
-    jiff::Timestamp::now()
-        .checked_sub(jiff::Span::new().seconds(seconds))
-        .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
-}
-
-fn offered(root: &Folder, credentials: Option<&OsStr>) -> Result<Option<Line>, Failure> {
+fn offered(root: &Folder, limit: u64, credentials: Option<&OsStr>) -> Result<Option<Line>, Failure> {
     if let Some(medium) = found(root.folder(medium::FOLDER))?
         && !medium::archives(&medium)?.is_empty()
     {
         let answers = found(medium.read(ANSWERS, MAX_BYTES))?.unwrap_or_default();
         let Answers { device } = parse(ANSWERS, &answers)?;
-        let file = medium::import(root, None)?.file;
+        let file = medium::import(root, None, limit)?.file;
         return Ok(Some(Line {
             command: format!("backup {}{}", quoted(&file), insisting(device)),
             answers: Vec::new(),
@@ -153,7 +188,12 @@ fn on_lines(text: &[u8]) -> Vec<u8> {
 
 fn parse<T: serde::de::DeserializeOwned>(what: &str, text: &[u8]) -> Result<T, Failure> {
     toml::from_str(&String::from_utf8_lossy(text)).map_err(|error| {
-        Failure::new(Code::BadRequest, format!("{what} is not understood: {}", error.message()))
+        // It may quote a value, and that one may be the password.
+        let message = match error.message() {
+            message if message.starts_with("invalid") => "a value is of the wrong type",
+            message => message,
+        };
+        Failure::new(Code::BadRequest, format!("{what} is not understood: {message}"))
             .hint("nothing was changed; correct it and restart the appliance")
     })
 }
@@ -167,7 +207,7 @@ fn quoted(word: &str) -> String {
 fn type_it(line: &Line) -> Result<(), Failure> {
     let cannot = |e: std::io::Error| Failure::io(format_args!("cannot run {SHELL}"), &e);
     let command = format!("restore remote-manager-backup {}", line.command);
-    println!("Unattended: {command}");
+    println!("Unattended: {}", one_line(&command));
     let mut shell =
         Command::new(SHELL).args(["-c", &command]).stdin(Stdio::piped()).spawn().map_err(cannot)?;
     if let Some(mut answers) = shell.stdin.take() {
@@ -184,52 +224,28 @@ fn type_it(line: &Line) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-    use reinstate_api::{HistoryEntry, JobKind, Outcome, Phase};
-    use uuid::Uuid;
-
     use super::*;
-    use crate::job::Job;
 
-    const BOOT: Timestamp = Timestamp::constant(1000, 0);
-
-    fn after(kind: JobKind, ended: i64) -> State {
-        let ended = Timestamp::from_second(ended).unwrap();
-        let entry = HistoryEntry {
-            id: Uuid::nil(),
-            kind,
+    #[test]
+    fn a_job_that_changed_nothing_leaves_an_appliance_new() {
+        let ended = |outcome| HistoryEntry {
+            id: uuid::Uuid::nil(),
+            kind: JobKind::Restore,
             source: String::new(),
             by: String::new(),
-            started: ended,
-            ended,
-            phase: Phase::Receiving,
+            started: jiff::Timestamp::UNIX_EPOCH,
+            ended: jiff::Timestamp::UNIX_EPOCH,
+            phase: reinstate_api::Phase::Receiving,
             from: 0,
             to: 0,
             notes: Vec::new(),
-            outcome: Outcome::Failed { failures: Vec::new() },
+            outcome,
         };
-        State { history: vec![entry], ..State::default() }
-    }
-
-    #[test]
-    fn only_an_appliance_on_which_nothing_is_configured_takes_an_offer() {
-        assert!(takes(&State::default(), false, BOOT));
-        assert!(takes(&after(JobKind::Check, 900), false, BOOT));
-        assert!(!takes(&after(JobKind::Restore, 900), false, BOOT));
-        assert!(!takes(&State { active: 3, ..State::default() }, false, BOOT));
-    }
-
-    #[test]
-    fn one_that_is_configured_takes_it_when_asked_to_and_once_a_boot() {
-        assert!(takes(&State { active: 3, ..State::default() }, true, BOOT));
-        assert!(takes(&after(JobKind::Restore, 900), true, BOOT));
-        assert!(!takes(&after(JobKind::Restore, 1001), true, BOOT));
-    }
-
-    #[test]
-    fn nothing_is_taken_while_a_job_runs() {
-        let job = Job::new(Uuid::nil(), JobKind::Restore, String::new(), String::new(), BOOT);
-        assert!(!takes(&State { job: Some(job), ..State::default() }, true, BOOT));
+        let after = |outcome| State { history: vec![ended(outcome)], ..State::default() };
+        assert!(is_new(&State::default()));
+        assert!(is_new(&after(Outcome::Failed { failures: Vec::new() })));
+        assert!(!is_new(&after(Outcome::RolledBack { failures: Vec::new() })));
+        assert!(!is_new(&State { active: 3, ..State::default() }));
     }
 
     #[test]
@@ -243,5 +259,7 @@ mod tests {
         assert_eq!(password.unwrap().expose(), "p, q");
         let more = format!("{place}{key}colour = 1\n");
         assert!(parse::<Place>(CREDENTIAL, more.as_bytes()).unwrap_err().message.contains("colour"));
+        let bare = format!("{place}{key}password = 12345\n");
+        assert!(!parse::<Place>(CREDENTIAL, bare.as_bytes()).unwrap_err().message.contains("12345"));
     }
 }

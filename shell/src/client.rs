@@ -45,7 +45,7 @@ impl Client {
     }
 
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Answer<T> {
-        let patience = if path == "/v1/backups" { BACKUP_PATIENCE } else { PATIENCE };
+        let patience = if path.starts_with("/v1/backups") { BACKUP_PATIENCE } else { PATIENCE };
         // Large enough for a password, so that no copy of it stays behind where a buffer grew.
         let mut text = Vec::with_capacity(32 << 10);
         let written = serde_json::to_writer(&mut text, body).map_err(|e| e.to_string());

@@ -84,6 +84,8 @@ codes! {
     LineRefused = "line-refused",
     /// An owner or group of the archive does not exist here.
     OwnerUnknown = "owner-unknown",
+    /// A configuration that would give an account more than its place.
+    AccountRefused = "account-refused",
     /// A domain's own checker does not accept the configuration.
     ValidationFailed = "validation-failed",
 

@@ -5,8 +5,9 @@ use std::io::Read;
 
 use reinstate_api::{Code, Failure, one_line};
 
+use crate::accounts::{Database, Wanted};
 use crate::domain::Domains;
-use crate::files::Folder;
+use crate::files::{Folder, found};
 use crate::store::{Generation, Names, SealKey};
 use crate::tree::{Entry, EntryKind, Index};
 
@@ -20,6 +21,7 @@ pub const MAX_WHOLE: u64 = 16 << 20;
 pub fn accept(root: &Folder, domains: &Domains, generation: &Generation) -> Result<(), Failure> {
     let index = generation.index()?;
     permit(domains, generation, &index)?;
+    permit_accounts(domains, generation, &index, None)?;
     let (names, key) = (names(root, generation, &index)?, generation.key()?);
     for (name, entry) in index.iter() {
         names.ids(&entry.path, &entry.owner, &entry.group)?;
@@ -64,6 +66,39 @@ pub(super) fn permit(domains: &Domains, generation: &Generation, index: &Index) 
                 return Err(refused(format!("it has {size} bytes, of at most {MAX_WHOLE} for such a file")));
             }
         }
+    }
+    Ok(())
+}
+
+/// As [`Wanted::permit`]; only root can read what is `live`.
+pub(super) fn permit_accounts(
+    domains: &Domains,
+    generation: &Generation,
+    index: &Index,
+    live: Option<&Folder>,
+) -> Result<(), Failure> {
+    let key = generation.key()?;
+    for domain in domains.stored() {
+        let Some(rules) = &domain.accounts else { continue };
+        let find = |name| index.domain(&domain.name).find(|e| e.path.file_name() == name && e.is_file());
+        let read = |name| match find(name) {
+            Some(entry) => Database::parse(&entry.path, &whole(generation, entry, &key)?),
+            None => Ok(Database::default()),
+        };
+        let here = match (live, find("shadow")) {
+            (Some(live), Some(entry)) => {
+                let text = found(live.read(&entry.path, MAX_WHOLE))?.unwrap_or_default();
+                Some(Database::parse(&entry.path, &text)?)
+            }
+            _ => None,
+        };
+        Wanted {
+            passwd: read("passwd")?,
+            shadow: read("shadow")?,
+            group: read("group")?,
+            gshadow: read("gshadow")?,
+        }
+        .permit(rules, here.as_ref())?;
     }
     Ok(())
 }

@@ -20,9 +20,14 @@ use crate::store::{Names, Store};
 
 use apply::Unapplied;
 
-/// Present, below the root, while neither configuration could be made whole: what network and SSH
-/// look at before they start.
+/// Present, below the root, while the live configuration may be neither the one nor the other, however the
+/// activation ended: what network and SSH look at before they start.
 pub const BROKEN: &str = "run/reinstate/broken";
+
+/// Present, below the root, at a boot that has made a pending generation live.
+pub const ACTIVATED: &str = "run/reinstate/activated";
+
+const NOT_WHOLE: &str = "an activation was begun and has not ended";
 
 /// What activation works with.
 pub struct Activation<'a> {
@@ -51,6 +56,7 @@ impl Activation<'_> {
             let state = self.state.read()?;
             match state.job.as_ref().map(|job| &job.stage) {
                 None | Some(Stage::Preparing { .. }) => {
+                    self.unmark()?;
                     self.unseal(state.active)?;
                     return Ok(Done::Nothing);
                 }
@@ -62,6 +68,7 @@ impl Activation<'_> {
                     self.go_back(Failure::new(Code::Unhealthy, why))?;
                 }
                 Some(Stage::Activated(switch)) => {
+                    self.unmark()?;
                     self.next(Job::activating)?;
                     self.unseal(switch.target)?;
                     return Ok(Done::Activated(switch.target));
@@ -73,6 +80,15 @@ impl Activation<'_> {
                 Some(Stage::Pending(switch)) => {
                     let Switch { target, from, .. } = *switch;
                     let forward = switch.back.is_empty();
+                    if switch.boots > 0 {
+                        tracing::warn!(
+                            "the activation of generation {target} was cut short: it is done again"
+                        );
+                    }
+                    // Until one was begun, what is live is whole, whatever becomes of the record.
+                    if switch.boots > 0 || !forward {
+                        self.mark(NOT_WHOLE)?;
+                    }
                     self.next(Job::activating)?;
                     match self.apply(target) {
                         Ok(()) => {
@@ -84,6 +100,7 @@ impl Activation<'_> {
                             self.go_back(failure)?;
                             match self.tidy(from).and_then(|()| self.unseal(from)) {
                                 Ok(()) => {
+                                    self.unmark()?;
                                     self.next(Job::activated)?;
                                     return Ok(Done::Activated(from));
                                 }
@@ -96,11 +113,11 @@ impl Activation<'_> {
                 // Each boot tries once more what the last one could not.
                 Some(Stage::Broken(switch)) => {
                     let target = switch.target;
+                    self.mark(NOT_WHOLE)?;
                     if let Err(failed) = self.apply(target) {
                         tracing::error!("generation {target}: {}", failed.failure());
                         return Err(self.broken(&switch.back));
                     }
-                    self.root.remove_if_there(BROKEN)?;
                     self.next(Job::activated)?;
                     return Ok(Done::Activated(target));
                 }
@@ -110,7 +127,18 @@ impl Activation<'_> {
 
     fn apply(&self, number: u64) -> Result<(), Unapplied> {
         let generation = self.store.generation(number).map_err(Unapplied::Untouched)?;
-        apply::apply(self.root, self.domains, &generation)
+        self.mark(NOT_WHOLE).map_err(Unapplied::Untouched)?;
+        apply::apply(self.root, self.domains, &generation)?;
+        self.unmark().map_err(Unapplied::Touched)
+    }
+
+    fn mark(&self, why: &str) -> Result<(), Failure> {
+        self.root.make_folders("run/reinstate", 0o755)?;
+        Ok(self.root.replace(BROKEN, why.as_bytes(), 0o644)?)
+    }
+
+    fn unmark(&self) -> Result<(), Failure> {
+        Ok(self.root.remove_if_there(BROKEN)?)
     }
 
     /// Takes away what a broken-off activation has put beside the live configuration.
@@ -158,11 +186,7 @@ impl Activation<'_> {
             format!("neither the new nor the previous configuration could be made whole: {}", why.join("; ")),
         )
         .hint("network and SSH stay down; use the console");
-        if let Err(error) = self
-            .root
-            .make_folders("run/reinstate", 0o755)
-            .and_then(|()| self.root.replace(BROKEN, failure.message.as_bytes(), 0o644))
-        {
+        if let Err(error) = self.mark(&failure.message) {
             tracing::error!("{error}");
         }
         failure

@@ -22,9 +22,13 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
 use super::credentials::unusable;
 use super::{Answer, Credentials, Report, Telling};
+use crate::dial::dial_any;
 
 /// What one attempt may take, from the name to the answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What each of the manager's addresses may take of it.
+const CONNECTING: Duration = Duration::from_secs(5);
 
 /// What is read of an answer's body, and what is shown of it.
 const MAX_BODY: usize = 16 << 10;
@@ -62,10 +66,7 @@ async fn connect(credentials: &Credentials, at: &str) -> Result<TlsStream<TcpStr
                 .hint("check the manager's name and the DNS servers")
         })?
         .collect();
-    let stream = TcpStream::connect(&addresses[..]).await.map_err(|e| {
-        Failure::new(Code::HostUnreachable, format!("the manager {at} cannot be reached: {e}"))
-            .hint("check the route and what filters between the two; it is tried again")
-    })?;
+    let (stream, _) = dial_any(&addresses, &format!("the manager {at}"), CONNECTING).await?;
     TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|e| broken(at, &e))
 }
 

@@ -8,7 +8,7 @@ use reinstate_api::{Code, Created, Failure, SOCKET};
 use serde::Serialize;
 
 use super::Verb;
-use crate::activate::{Activation, Done};
+use crate::activate::{ACTIVATED, Activation, Done};
 use crate::checkin::Credentials;
 use crate::domain::Domains;
 use crate::engine::{Engine, Parts};
@@ -93,7 +93,6 @@ impl Appliance {
                 self.refused(program, Tree::Live).map(|refused| Reply::Units(self.units(&refused)))
             }
             Verb::Inactive(units) => systemd::inactive(&units).map(Reply::Names),
-            Verb::NameInterfaces => self.name_interfaces().map(nothing),
             Verb::Import(file) => self.import(file).map(Reply::Created),
             Verb::ZeroTouch => self.zero_touch().map(nothing),
             Verb::Reboot => systemd::reboot(FAREWELL).map(nothing),
@@ -104,9 +103,12 @@ impl Appliance {
                 }
             }),
             // Those that need no appliance.
-            Verb::TellManager | Verb::Answer(_) | Verb::Lint(_) | Verb::Help | Verb::Version => {
-                Ok(Reply::Nothing)
-            }
+            Verb::NameInterfaces
+            | Verb::TellManager
+            | Verb::Answer(_)
+            | Verb::Lint(_)
+            | Verb::Help
+            | Verb::Version => Ok(Reply::Nothing),
         };
         done.map_err(one)
     }
@@ -155,7 +157,10 @@ impl Appliance {
         let _alone = self.store.alone()?;
         match self.activation().run()? {
             Done::Nothing => tracing::debug!("nothing to activate"),
-            Done::Activated(number) => tracing::info!("generation {number} is the live configuration"),
+            Done::Activated(number) => {
+                tracing::info!("generation {number} is the live configuration");
+                self.root.replace(ACTIVATED, b"", 0o644)?;
+            }
         }
         self.take_host_name()
     }
@@ -194,6 +199,9 @@ impl Appliance {
     fn rescue(self) -> Result<(), Failure> {
         // A daemon that runs decides by itself.
         let Ok(_alone) = self.store.only_daemon() else { return Ok(()) };
+        if self.state.read()?.job.is_none() {
+            return Ok(());
+        }
         let (undecided, reboots) = self.state.update(|state| {
             let Some(job) = state.job.take() else { return Ok((false, None)) };
             let undecided = matches!(&job.stage, Stage::Activated(switch) if switch.back.is_empty());
@@ -216,28 +224,21 @@ impl Appliance {
         }
     }
 
-    /// The kernel's names follow the order in which drivers load; these follow the bus.
-    fn name_interfaces(self) -> Result<(), Failure> {
-        self.root.make_folders(LINKS, 0o755)?;
-        for (address, name) in facts::adapters(&self.root, &self.profile)? {
-            let link = format!("[Match]\nPath=pci-{address}\n\n[Link]\nName={name}\n");
-            self.root.replace(format!("{LINKS}/10-reinstate-{name}.link"), link.as_bytes(), 0o644)?;
-        }
-        Ok(())
-    }
-
     fn import(self, file: Option<String>) -> Result<Created, Failure> {
-        if self.is_real() {
-            systemd::mount_medium()?;
-        }
-        medium::import(&self.root, file)
+        let _shown = if self.is_real() { Some(systemd::Medium::show()?) } else { None };
+        medium::import(&self.root, file, self.profile.limits.bytes)
     }
 
     fn zero_touch(self) -> Result<(), Failure> {
-        if self.is_real() && systemd::mount_medium().is_err() {
-            tracing::debug!("no medium");
+        let Self { root, profile, domains, store, state } = &self;
+        if !zero_touch::takes(root, profile, domains, store, &state.read()?)? {
+            return Ok(());
         }
-        zero_touch::run(&self.root, &self.state.read()?)
+        let shown = if self.is_real() { systemd::Medium::show().map(Some) } else { Ok(None) };
+        if let Err(failure) = &shown {
+            tracing::info!("{failure}");
+        }
+        zero_touch::run(root, profile.limits.bytes)
     }
 
     fn pending(self) -> Result<(), Failure> {
@@ -278,6 +279,20 @@ impl Appliance {
         })?;
         Ok(())
     }
+}
+
+/// The kernel's names follow the order in which drivers load; these follow the bus. It runs before /var is there.
+pub(super) fn name_interfaces(root: &Path, steps: Arc<dyn Steps>) -> Result<(), Vec<Failure>> {
+    let one = |failure: Failure| vec![failure];
+    let root = Folder::open(root, steps).map_err(|e| one(e.into()))?;
+    let (profile, _) = profile::load(&root)?;
+    root.make_folders(LINKS, 0o755).map_err(|e| one(e.into()))?;
+    for (address, name) in facts::adapters(&root, &profile).map_err(one)? {
+        let link = format!("[Match]\nPath=pci-{address}\n\n[Link]\nName={name}\n");
+        let file = format!("{LINKS}/10-reinstate-{name}.link");
+        root.replace(file, link.as_bytes(), 0o644).map_err(|e| one(e.into()))?;
+    }
+    Ok(())
 }
 
 fn undecided_failure() -> Failure {

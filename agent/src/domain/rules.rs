@@ -128,6 +128,16 @@ pub struct Accounts {
     /// Local accounts that stay although the backup lacks them.
     #[serde(default)]
     pub keep: Vec<String>,
+    /// System groups that accounts of the range may be members of; in every other one there are system accounts only.
+    #[serde(default)]
+    pub groups: Vec<String>,
+}
+
+impl Accounts {
+    /// Is this the number of an account, or of a group, that comes from the backup?
+    pub fn covers(&self, id: u32) -> bool {
+        (self.first_uid..=self.last_uid).contains(&id)
+    }
 }
 
 /// Resolves `.` and `..` in a link's target, without looking at any disk.

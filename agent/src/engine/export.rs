@@ -30,14 +30,7 @@ impl Engine {
     /// # Errors
     /// `busy` while a job or another backup is running.
     pub async fn create_backup(&self) -> Result<Created, Failure> {
-        let reserved = self.reserve()?;
-        let engine = self.clone();
-        let made = tokio::spawn(async move {
-            let made = engine.back_up().await;
-            drop(reserved);
-            made
-        });
-        made.await.map_err(|_| Failure::new(Code::Internal, "the backup ended early"))?
+        self.alone(|engine| async move { engine.back_up().await }).await
     }
 
     /// Copies a backup from the medium: the named one, or the only one there.
@@ -45,9 +38,23 @@ impl Engine {
     /// # Errors
     /// As [`crate::medium::import`]; `busy` while a job or a backup is running.
     pub async fn import(&self, file: Option<String>) -> Result<Created, Failure> {
-        file.as_deref().map_or(Ok(()), super::receive::check_name)?;
-        let _reserved = self.reserve()?;
-        self.parts().platform.import(file).await
+        file.as_deref().map_or(Ok(()), crate::backups::check_name)?;
+        self.alone(|engine| async move { engine.parts().platform.import(file).await }).await
+    }
+
+    /// While this goes on nothing else does, even if whoever asked for it is gone.
+    async fn alone<F>(&self, work: impl FnOnce(Self) -> F) -> Result<Created, Failure>
+    where
+        F: Future<Output = Result<Created, Failure>> + Send + 'static,
+    {
+        let reserved = self.reserve()?;
+        let work = work(self.clone());
+        let done = tokio::spawn(async move {
+            let done = work.await;
+            drop(reserved);
+            done
+        });
+        done.await.map_err(|_| Failure::new(Code::Internal, "the work ended early"))?
     }
 
     async fn back_up(&self) -> Result<Created, Failure> {
@@ -115,7 +122,8 @@ impl Engine {
             ha: None,
             domains: domains.collect(),
         };
-        let mut out = std::io::BufWriter::with_capacity(256 << 10, backups.create(part, 0o600)?);
+        let mut out =
+            std::io::BufWriter::with_capacity(256 << 10, backups.create(part, crate::backups::MODE)?);
         archive::write(&mut out, manifest, &index, &mut |_, entry| generation.open(entry, &key))?;
         out.flush().map_err(cannot)?;
         let writer = out.into_inner().map_err(|e| cannot(e.into_error()))?;

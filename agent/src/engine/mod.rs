@@ -118,7 +118,7 @@ impl Engine {
         let kind = if request.check { JobKind::Check } else { JobKind::Restore };
         let shown = match &request.source {
             Source::Backup(file) => {
-                receive::check_name(file)?;
+                crate::backups::check_name(file)?;
                 format!("backup {file}")
             }
             Source::Location(at) => {

@@ -14,11 +14,12 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::context::Context;
 use crate::archive;
+use crate::backups::{check_name, clash};
 use crate::check::{Here, Space};
 use crate::download::{Part, keeps_part, settle};
 use crate::facts::Facts;
 use crate::fetch::{self, Finished, Options, RemoteFile};
-use crate::files::{Folder, found};
+use crate::files::found;
 use crate::stage::{self, Milestone, Staged};
 use crate::store::Draft;
 use crate::tree::Index;
@@ -32,21 +33,6 @@ pub struct Receiving {
     pub listed: Arc<Notify>,
     /// Set to true to end it early.
     pub stop: watch::Receiver<bool>,
-}
-
-/// A backup is named by its file alone.
-pub fn check_name(file: &str) -> Result<(), Failure> {
-    let fits = !file.is_empty()
-        && file.len() <= 200
-        && !file.starts_with(['.', '-'])
-        && !file.ends_with(".part")
-        && !file.contains(['/', '\\'])
-        && !file.chars().any(char::is_control);
-    if fits {
-        return Ok(());
-    }
-    Err(Failure::new(Code::BadRequest, format!("'{file}' is not a backup's file name"))
-        .hint("give the name of a file in /var/sf/backup, without a folder; `show backups` lists them"))
 }
 
 /// Receives, checks and stages an archive. All failed checks come back together.
@@ -74,7 +60,8 @@ pub async fn receive(
                 _ = stop.wait_for(|stop| *stop) => return Err(one(stopped())),
             };
             let backups = context.engine.backups().map_err(one)?;
-            let known = clash(&backups, &file, remote.size).map_err(one)?;
+            let known = clash(&backups, &file, remote.size, "the server's").map_err(one)?;
+            let known = Vec::from_iter(known);
             let part = Part::open(&backups, &file, location, &remote).map_err(one)?;
             let from = part.have();
             if from > 0 {
@@ -94,20 +81,6 @@ pub async fn receive(
             staged
         }
     }
-}
-
-/// A backup that is here is not replaced by another one of the same name.
-fn clash(backups: &Folder, file: &str, size: u64) -> Result<Vec<Failure>, Failure> {
-    let there = found(backups.stat(file))?.filter(|there| there.size != size);
-    let clash = there.map(|there| {
-        let why = format!(
-            "{file} is in /var/sf/backup already, with {} bytes; the server's has {size}",
-            there.size
-        );
-        Failure::new(Code::BackupExists, why)
-            .hint(format!("restore the one that is there with `backup {file}`, or rename one of them"))
-    });
-    Ok(clash.into_iter().collect())
 }
 
 fn open_backup(context: &Context, file: &str) -> Result<File, Failure> {

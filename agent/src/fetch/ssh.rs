@@ -4,14 +4,14 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reinstate_api::{Code, Failure};
 use russh::client::{self, Handle, Msg};
 use russh::keys::PublicKey;
 use russh::{Channel, Disconnect, Preferred, cipher, compression};
 use tokio::io::BufReader;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use super::Options;
@@ -61,7 +61,7 @@ pub(super) async fn dial(
     tried: &[PublicKey],
     options: &Options,
 ) -> Result<Dialled, Failure> {
-    let (stream, round_trip) = reach(addresses, server, options).await?;
+    let (stream, round_trip) = crate::dial::dial_any(addresses, server, options.connect_timeout).await?;
     // Without Nagle's delay: requests are small and answers are waited for.
     stream
         .set_nodelay(true)
@@ -89,25 +89,6 @@ pub(super) async fn dial(
         (Ok(Ok(_)), None) => Err(Failure::new(Code::RemoteProtocol, format!("{server} showed no host key"))),
         (Err(_), _) => Err(link.stalled(options.connect_timeout)),
     }
-}
-
-async fn reach(
-    addresses: &[SocketAddr],
-    server: &str,
-    options: &Options,
-) -> Result<(TcpStream, Duration), Failure> {
-    let mut errors: Vec<String> = Vec::new();
-    for address in addresses {
-        let begun = Instant::now();
-        let why = match timeout(options.connect_timeout, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok((stream, begun.elapsed())),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer in {} s", options.connect_timeout.as_secs()),
-        };
-        errors.push(format!("{}: {why}", address.ip()));
-    }
-    Err(Failure::new(Code::HostUnreachable, format!("{server} cannot be reached ({})", errors.join("; ")))
-        .hint("check the address, the port, the route and what filters between the two"))
 }
 
 fn config(judge: &Judge, tried: &[PublicKey], window: u32, options: &Options) -> client::Config {

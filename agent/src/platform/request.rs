@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use zeroize::Zeroizing;
 
 use super::process::{MAX_ANSWER, TIME_LIMIT};
 
@@ -56,7 +57,8 @@ impl Requests {
             let mut stream = UnixStream::connect(&self.socket).await?;
             stream.write_all(&line).await?;
             stream.shutdown().await?;
-            let mut answer = Vec::new();
+            // There may be a key in it; large enough, so that no copy of it stays behind where it grew.
+            let mut answer = Zeroizing::new(Vec::with_capacity(64 << 10));
             stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
             Ok(answer)
         };

@@ -32,13 +32,30 @@ pub fn reboot(why: &str) -> Result<(), Failure> {
     must("shutdown", &["-r", "now", why])
 }
 
-/// Shows the medium with the label REINSTATE, read-only, where one is inserted.
-pub fn mount_medium() -> Result<(), Failure> {
-    if !std::path::Path::new("/dev/disk/by-label/REINSTATE").exists() {
-        return Err(Failure::new(Code::NotFound, "there is no medium with the label REINSTATE")
-            .hint("insert one, or attach it to the virtual machine"));
+/// The medium with the label REINSTATE, shown read-only for as long as this lives.
+pub struct Medium(());
+
+impl Medium {
+    const UNIT: &str = "run-reinstate-medium.mount";
+
+    /// # Errors
+    /// `not-found` where none is inserted.
+    pub fn show() -> Result<Self, Failure> {
+        if !std::path::Path::new("/dev/disk/by-label/REINSTATE").exists() {
+            return Err(Failure::new(Code::NotFound, "there is no medium with the label REINSTATE")
+                .hint("insert one, or attach it to the virtual machine"));
+        }
+        must("systemctl", &["start", "--", Self::UNIT])?;
+        Ok(Self(()))
     }
-    must("systemctl", &["start", "--", "run-reinstate-medium.mount"])
+}
+
+impl Drop for Medium {
+    fn drop(&mut self) {
+        if let Err(failure) = must("systemctl", &["stop", "--", Self::UNIT]) {
+            tracing::warn!("{failure}");
+        }
+    }
 }
 
 fn check_name(unit: &str) -> Result<(), Failure> {

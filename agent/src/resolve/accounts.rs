@@ -2,16 +2,17 @@
 //!
 //! Accounts in the profile's range come from the backup, password included; local-only ones go,
 //! unless they are kept; system accounts and groups stay exactly as they are on this device, except
-//! for which restored accounts are members of a system group.
+//! for which restored accounts are members of the system groups that the domain names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use reinstate_api::{Code, Failure, one_line};
 
 use super::{replaced, text};
+use crate::accounts::{Database, Record};
 use crate::domain::{Accounts, Domain};
 use crate::store::{Draft, Generation, SealKey};
-use crate::tree::{Entry, Index, TreePath};
+use crate::tree::{Entry, Index};
 
 /// Merges `passwd`, `shadow`, `group` and `gshadow` of a domain; other files of it are replaced.
 pub(super) fn merge(
@@ -56,7 +57,18 @@ pub(super) fn merge(
     if let Some((entry, backup, here)) = read("group")? {
         let groups = Choice::new(rules, &backup, &here);
         groups.no_id_twice(&backup, &here)?;
-        let members = |theirs: Option<&Record>, ours: &Record| choice.members(theirs, ours);
+        let members = |theirs: Option<&Record>, ours: &Record| {
+            let listed = rules.groups.iter().any(|group| group == ours.name());
+            choice.members(theirs.filter(|_| listed), ours)
+        };
+        for group in backup.0.iter().filter(|group| groups.stays.contains(group.name())) {
+            let closed = !rules.groups.iter().any(|open| open == group.name());
+            let left_out = group.members().filter(|name| closed && choice.restored.contains(*name));
+            notes.extend(left_out.map(|name| {
+                let (name, group) = (one_line(name), one_line(group.name()));
+                format!("{}: account '{name}' is in no system group {group} here", domain.name)
+            }));
+        }
         files.push((entry, groups.merge(&backup, &here, &members)));
         if let Some((entry, backup, here)) = read("gshadow")? {
             files.push((entry, groups.merge(&backup, &here, &members)));
@@ -70,50 +82,6 @@ pub(super) fn merge(
     Ok(notes)
 }
 
-/// One line: fields between colons.
-#[derive(Clone, Debug)]
-struct Record(Vec<String>);
-
-impl Record {
-    fn name(&self) -> &str {
-        &self.0[0]
-    }
-
-    /// The numeric id of a passwd or group line.
-    fn id(&self) -> Option<u32> {
-        self.0.get(2)?.parse().ok()
-    }
-}
-
-#[derive(Default)]
-struct Database(Vec<Record>);
-
-impl Database {
-    fn parse(path: &TreePath, text: &[u8]) -> Result<Self, Failure> {
-        let invalid = |why: &str| {
-            Failure::new(Code::ArchiveInvalid, format!("{path} is not an account database: {why}"))
-        };
-        let text = std::str::from_utf8(text).map_err(|_| invalid("it is not UTF-8 text"))?;
-        let mut seen = BTreeSet::new();
-        let mut records = Vec::new();
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let record = Record(line.split(':').map(String::from).collect());
-            if record.0.len() < 3 || record.name().is_empty() {
-                return Err(invalid(&format!("the line '{}' has too few fields", one_line(record.name()))));
-            }
-            if !seen.insert(record.name().to_owned()) {
-                return Err(invalid(&format!("'{}' stands in it twice", one_line(record.name()))));
-            }
-            records.push(record);
-        }
-        Ok(Self(records))
-    }
-
-    fn get(&self, name: &str) -> Option<&Record> {
-        self.0.iter().find(|record| record.name() == name)
-    }
-}
-
 /// Which names come from the backup, and which stay.
 struct Choice {
     restored: BTreeSet<String>,
@@ -123,8 +91,7 @@ struct Choice {
 
 impl Choice {
     fn new(rules: &Accounts, backup: &Database, here: &Database) -> Self {
-        let ranged =
-            |record: &&Record| record.id().is_some_and(|id| (rules.first_uid..=rules.last_uid).contains(&id));
+        let ranged = |record: &&Record| record.id().is_some_and(|id| rules.covers(id));
         let system: BTreeMap<&str, &Record> =
             here.0.iter().filter(|record| !ranged(record)).map(|record| (record.name(), record)).collect();
         // A name that is a system account here stays one, whatever number the backup gives it.
@@ -201,22 +168,20 @@ impl Choice {
 
     /// A system group keeps its system members; of the others, the restored ones are the backup's.
     fn members(&self, theirs: Option<&Record>, ours: &Record) -> Record {
-        let list = |record: &Record| -> Vec<String> {
-            let last = record.0.last().map(String::as_str).unwrap_or_default();
-            last.split(',').filter(|name| !name.is_empty()).map(String::from).collect()
-        };
-        let mut members: Vec<String> = theirs.map(list).unwrap_or_default();
+        let mut members: Vec<&str> = theirs.into_iter().flat_map(Record::members).collect();
         members.retain(|name| {
-            self.restored.contains(name) || (self.stays.contains(name) && list(ours).contains(name))
+            self.restored.contains(*name)
+                || (self.stays.contains(*name) && ours.members().any(|ours| ours == *name))
         });
-        for name in list(ours) {
-            if self.stays.contains(&name) && !members.contains(&name) {
+        for name in ours.members() {
+            if self.stays.contains(name) && !members.contains(&name) {
                 members.push(name);
             }
         }
+        let members = members.join(",");
         let mut record = ours.clone();
         if let Some(last) = record.0.last_mut() {
-            *last = members.join(",");
+            *last = members;
         }
         record
     }
@@ -231,7 +196,12 @@ mod tests {
     }
 
     fn rules() -> Accounts {
-        Accounts { first_uid: 1000, last_uid: 59999, keep: vec!["vendor".into()] }
+        Accounts {
+            first_uid: 1000,
+            last_uid: 59999,
+            keep: vec!["vendor".into()],
+            groups: vec!["sudo".into()],
+        }
     }
 
     const BACKUP: &str = "root:x:0:0\nadmin:x:1000:1000\nalice:x:1001:1001\nold:x:7:7\n";

@@ -12,7 +12,7 @@ mod names;
 mod seal;
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 
 use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
@@ -87,7 +87,8 @@ impl Store {
     /// Held by a root process for as long as it works on the store: such a process outlives a daemon
     /// that is killed. Whoever cleans up waits for it.
     pub fn alone(&self) -> Result<Flock<File>, Failure> {
-        self.lock(GENERATIONS, FlockArg::LockExclusive)?.map_err(|e| Failure::io("cannot lock the store", &e))
+        let held = self.folder.folder(GENERATIONS)?.lock(FlockArg::LockExclusive);
+        held.map_err(|e| Failure::io("cannot lock the store", &e))
     }
 
     /// Held by the daemon for as long as it runs.
@@ -95,15 +96,9 @@ impl Store {
     /// # Errors
     /// `busy` where another one runs on the same folder.
     pub fn only_daemon(&self) -> Result<Flock<File>, Failure> {
-        self.lock(DRAFTS, FlockArg::LockExclusiveNonblock)?.map_err(|_| {
+        self.folder.folder(DRAFTS)?.lock(FlockArg::LockExclusiveNonblock).map_err(|_| {
             Failure::new(Code::Busy, format!("another agent serves {}", self.folder.path().display()))
         })
-    }
-
-    fn lock(&self, folder: &str, how: FlockArg) -> Result<io::Result<Flock<File>>, Failure> {
-        let folder = self.folder.folder(folder)?;
-        let fd = folder.fd().try_clone().map_err(|e| Failure::io("cannot lock the store", &e))?;
-        Ok(Flock::lock(File::from(fd), how).map_err(|(_, errno)| errno.into()))
     }
 
     /// An empty draft under a name; what stood there is thrown away.

@@ -9,7 +9,7 @@ use super::{Appliance, derived};
 const FLOATING: [&str; 4] = ["ssl-cert", "systemd-network", "systemd-resolve", "reinstate"];
 
 pub fn groups(first_gid: u32) -> BTreeMap<String, u32> {
-    let fixed = [("root", 0), ("daemon", 1), ("sudo", 27), ("shadow", 42), ("nogroup", 65534)];
+    let fixed = [("root", 0), ("daemon", 1), ("reinstate-admin", 27), ("shadow", 42), ("nogroup", 65534)];
     let floating = FLOATING.into_iter().zip(first_gid - 3..);
     let all = fixed.into_iter().chain(floating);
     all.map(|(name, gid)| (name.to_owned(), gid)).collect()
@@ -19,15 +19,15 @@ struct Person {
     name: &'static str,
     uid: u32,
     comment: &'static str,
-    sudo: bool,
+    is_admin: bool,
 }
 
-const ADMIN: Person = Person { name: "admin", uid: 1000, comment: "Administrator", sudo: true };
+const ADMIN: Person = Person { name: "admin", uid: 1000, comment: "Administrator", is_admin: true };
 
 fn people(appliance: &Appliance) -> [Person; 2] {
     let other = match appliance.in_service {
-        true => Person { name: "alice", uid: 1001, comment: "Alice, network operations", sudo: false },
-        false => Person { name: "installer", uid: 1001, comment: "First installation", sudo: true },
+        true => Person { name: "alice", uid: 1001, comment: "Alice, network operations", is_admin: false },
+        false => Person { name: "installer", uid: 1001, comment: "First installation", is_admin: true },
     };
     [ADMIN, other]
 }
@@ -62,8 +62,8 @@ pub fn write(appliance: &Appliance, tree: &mut Tree) {
     }
     let (mut group, mut gshadow) = (String::new(), String::new());
     for (name, gid) in &groups {
-        let sudoers = people.iter().filter(|p| p.sudo && name == "sudo");
-        let members: Vec<_> = sudoers.map(|person| person.name).collect();
+        let admins = people.iter().filter(|p| p.is_admin && name == "reinstate-admin");
+        let members: Vec<_> = admins.map(|person| person.name).collect();
         let members = members.join(",");
         group += &format!("{name}:x:{gid}:{members}\n");
         gshadow += &format!("{name}:*::{members}\n");

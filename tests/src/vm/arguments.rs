@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::hardware::{Bus, Firmware, Link, UEFI_CODE};
-use super::{SERVER, Vm, script};
+use super::{Format, SERVER, Vm, script};
 
 /// Names of the links, in the order of the cards on the bus.
 const LINKS: [&str; 4] = ["management", "failover", "data0", "data1"];
@@ -87,10 +87,13 @@ impl Vm {
         } else {
             all.push("-device", "virtio-blk-pci,bus=pcie.0,addr=0x8,drive=boot,bootindex=1");
         }
-        for (number, medium) in self.hardware.media.iter().enumerate() {
-            let path = escaped(&medium.display().to_string());
-            all.push("-drive", format!("id=medium{number},if=none,format=raw,readonly=on,file={path}"));
-            all.push("-device", format!("virtio-blk-pci,drive=medium{number}"));
+        // Where a disk is plugged in later.
+        all.push("-device", "pcie-root-port,id=free-place,bus=pcie.0,addr=0x9,chassis=1");
+        if let Some(medium) = &self.hardware.medium {
+            let path = escaped(&medium.path.display().to_string());
+            all.push("-drive", format!("id=medium,if=none,format=raw,readonly=on,file={path}"));
+            let drive = if medium.format == Format::Disc { "ide-cd,bus=ide.0" } else { "virtio-blk-pci" };
+            all.push("-device", format!("{drive},drive=medium"));
         }
     }
 

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{FACTORY_ADDRESS, Key, image};
+use super::{FACTORY_ADDRESS, Key, Medium, image};
 
 pub const PROGRAM: &str = "/usr/bin/qemu-system-x86_64";
 pub const UEFI_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
@@ -51,8 +51,7 @@ pub struct Hardware {
     pub mac: u8,
     /// What systemd's services get, by name.
     pub credentials: Vec<(String, String)>,
-    /// More disks, raw and read-only.
-    pub media: Vec<PathBuf>,
+    pub medium: Option<Medium>,
     pub link: Link,
     /// Guest addresses whose SSH port is forwarded from here.
     pub addresses: Vec<Ipv4Addr>,
@@ -77,7 +76,7 @@ impl Hardware {
             uuid: format!("6f0c5b1e-0000-4000-8000-0000000000{number:02x}"),
             mac: number,
             credentials: vec![("ssh.authorized_keys.root".into(), key.public().to_owned())],
-            media: Vec::new(),
+            medium: None,
             link: Link::Forwarded,
             addresses: vec![FACTORY_ADDRESS],
             servers: Vec::new(),

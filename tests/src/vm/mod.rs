@@ -6,7 +6,9 @@
 
 mod arguments;
 mod console;
+mod disk;
 mod hardware;
+mod medium;
 mod qmp;
 mod ssh;
 mod wire;
@@ -30,7 +32,10 @@ use tempfile::TempDir;
 use crate::outside::Reached;
 
 pub use console::Console;
+use disk::overlay;
+pub use disk::{raw_copy, with_root};
 pub use hardware::{Bus, Firmware, Hardware, Link};
+pub use medium::{Format, Medium};
 pub use qmp::Qmp;
 pub(crate) use ssh::run;
 pub use ssh::{Askpass, Key, Said, Ssh};
@@ -173,6 +178,12 @@ impl Vm {
         &self.hardware
     }
 
+    /// To be changed while it is off.
+    pub fn hardware_mut(&mut self) -> &mut Hardware {
+        assert!(self.running.is_none(), "{} is on", self.hardware.name);
+        &mut self.hardware
+    }
+
     /// The serial console.
     pub fn console(&mut self) -> &mut Console {
         &mut self.console
@@ -180,6 +191,21 @@ impl Vm {
 
     pub fn qmp(&mut self) -> &mut Qmp {
         &mut self.running.as_mut().expect("the machine is on").qmp
+    }
+
+    /// Plugs a disk in while the machine runs.
+    pub fn insert(&mut self, medium: &Medium) {
+        let file = json!({ "driver": "file", "filename": medium.path });
+        let node = json!({ "driver": "raw", "node-name": "inserted", "read-only": true, "file": file });
+        self.qmp().call("blockdev-add", node);
+        let card =
+            json!({ "driver": "virtio-blk-pci", "id": "inserted", "drive": "inserted", "bus": "free-place" });
+        self.qmp().call("device_add", card);
+    }
+
+    /// Plugs the management interface's cable in, or pulls it.
+    pub fn plug(&mut self, is_in: bool) {
+        self.qmp().call("set_link", json!({ "name": "management", "up": is_in }));
     }
 
     /// Slows what is written to the disk down, from now on; 0 takes the brake off.
@@ -316,28 +342,12 @@ impl Drop for Vm {
     }
 }
 
-/// A disk over another one that is only read.
-pub fn overlay(backing: &Path, disk: &Path) {
-    let format = match backing.extension().is_some_and(|end| end == "vmdk") {
-        true => "vmdk",
-        false => "qcow2",
-    };
-    let _ = fs::remove_file(disk);
-    let done = Command::new("qemu-img")
-        .args(["create", "-q", "-f", "qcow2", "-F", format, "-b"])
-        .arg(backing)
-        .arg(disk)
-        .status()
-        .unwrap();
-    assert!(done.success(), "cannot make a disk over {}", backing.display());
-}
-
 fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// A program that others may run.
-fn script(path: &Path, text: &str) {
+pub fn script(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
 }

@@ -157,7 +157,8 @@ impl Ssh {
         let mut ssh = Command::new("ssh");
         self.options(&mut ssh);
         ssh.args(["-tt", "-e", "none"]).arg(self.url("ssh", ""));
-        ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+        ssh.env("TERM", "xterm");
+        ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap()
     }
 }
 

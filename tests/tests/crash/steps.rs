@@ -38,6 +38,7 @@ fn an_activation_cut_at_any_step_is_made_whole_by_the_next_boot() {
         let why = format!("activation cut at step {step} of {steps}");
         let mut trial = scene.trial(Stage::Committed);
         assert!(!trial.activate(Some(Kind::Kill(step))), "{why}: it was not cut");
+        trial.assert_marked_unless_whole(&scene, &why);
         trial.machine.start().unwrap();
         trial.machine.wait_until_idle().unwrap();
         assert!(trial.assert_old_or_new(&scene.old, &scene.new, 0, &why), "{why}: it was committed");
@@ -145,6 +146,7 @@ fn a_second_crash_during_the_recovery_changes_nothing_about_the_end() {
         let mut trial = scene.trial(Stage::Committed);
         assert!(!trial.activate(Some(Kind::Kill(first))), "{why}");
         trial.activate(Some(Kind::Kill(second)));
+        trial.assert_marked_unless_whole(&scene, &why);
         trial.machine.start().unwrap();
         trial.machine.wait_until_idle().unwrap();
         assert!(trial.assert_old_or_new(&scene.old, &scene.new, 0, &why), "{why}");

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use reinstate_agent::activate::BROKEN;
 use reinstate_agent::state::State;
 use reinstate_api::{Code, HistoryEntry, Outcome, Phase, Status};
 use reinstate_tests::client::Client;
@@ -165,6 +166,16 @@ impl Trial {
     pub fn assert_is(&self, picture: &Picture, why: &str) {
         let difference = self.picture().difference(picture);
         assert!(difference.is_empty(), "{why}: not what was expected:\n{difference}{}", self.log());
+    }
+
+    /// What network and SSH look at is there while neither configuration is.
+    pub fn assert_marked_unless_whole(&self, scene: &Scene, why: &str) {
+        let whole = self.is(&scene.old) || self.is(&scene.new);
+        assert!(
+            whole || self.root.join(BROKEN).exists(),
+            "{why}: nothing says that it is not whole\n{}",
+            self.log()
+        );
     }
 
     pub fn log(&self) -> String {

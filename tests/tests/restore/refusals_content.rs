@@ -123,6 +123,37 @@ fn an_account_whose_login_shell_is_not_the_images_is_refused() {
 }
 
 #[test]
+fn nobody_else_says_whose_keys_let_root_in() {
+    for line in
+        ["AuthorizedKeysFile /etc/ssh/sshd_config.d/k", "PermitRootLogin yes", "TrustedUserCAKeys /etc/hosts"]
+    {
+        let refused = with_line("ssh", "etc/ssh/sshd_config", line);
+        refused.alone(Code::LineRefused, &["/etc/ssh/sshd_config", line]);
+    }
+}
+
+#[test]
+fn an_account_with_a_system_group_of_its_own_is_refused() {
+    let line = "eve:x:1007:42::/home/eve:/usr/bin/reinstate-shell";
+    with_line("users", "etc/passwd", line).alone(Code::AccountRefused, &["'eve'", "system group 42"]);
+}
+
+#[test]
+fn a_backup_puts_nobody_into_a_system_group_that_the_vendor_has_not_opened() {
+    let scene = Scene::new(Appliance::replacement());
+    let mut forge = Forge::open(&scene.donor.archive).unwrap();
+    let group = forge.text("users", "etc/group").unwrap();
+    let line = "shadow:x:42:";
+    assert!(group.contains(&format!("{line}\n")), "{group}");
+    forge.put("users", "etc/group", &group.replace(line, &format!("{line}alice"))).unwrap();
+    scene.keep(FILE, &forge.write().unwrap());
+    scene.restore_here();
+    let notes = &scene.history()[0].notes;
+    let told = notes.iter().any(|note| note.contains("account 'alice' is in no system group shadow here"));
+    assert!(told, "{notes:?}");
+}
+
+#[test]
 fn an_account_without_a_password_is_refused() {
     let refused = with_line("users", "etc/passwd", "eve::1007:1007::/home/eve:/usr/bin/reinstate-shell");
     refused.alone(Code::LineRefused, &["/etc/passwd", "eve"]);

@@ -10,3 +10,4 @@ mod picture;
 mod promises;
 mod replacement;
 mod restore;
+mod unattended;

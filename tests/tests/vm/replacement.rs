@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use reinstate_tests::manager::Told;
+use reinstate_tests::manager::{Mood, Told};
 use reinstate_tests::sshd::{Account, Sshd, SshdOptions};
 use reinstate_tests::vm::{BOOT, Console, FACTORY_ADDRESS, Hardware, SERVER, Vm, kept, until};
 use tempfile::TempDir;
@@ -36,7 +37,15 @@ pub struct Replacement {
 impl Replacement {
     /// Boots, after the donor has failed.
     pub fn boot(name: &str) -> Self {
+        let mut new = Self::racked(name);
+        new.vm.start();
+        new
+    }
+
+    /// The same, not switched on yet.
+    pub fn racked(name: &str) -> Self {
         let donor = donor();
+        donor.manager.set(Mood::Answer(204));
         let served = served(&donor.file, &fs::read(&donor.archive).unwrap());
         let server = Sshd::start(&SshdOptions {
             account: Some(Account { name: "vault".into(), password: SERVER_PASSWORD.into() }),
@@ -47,8 +56,7 @@ impl Replacement {
             .reaching(22, server.port())
             .reaching(donor.manager.port(), donor.manager.port());
         assert_ne!(hardware.serial, donor.serial);
-        let mut vm = Vm::new(&kept(name), hardware);
-        vm.start();
+        let vm = Vm::new(&kept(name), hardware);
         Self { vm, server, served, before: 0, told: donor.manager.told().len() }
     }
 
@@ -57,10 +65,15 @@ impl Replacement {
         first_login(self.vm.console());
     }
 
+    /// Where the donor's backup is on the server: folder and file.
+    pub fn place(&self) -> (&Path, &str) {
+        (self.served.path(), &donor().file)
+    }
+
     /// The line that restores the donor's backup from the server.
     pub fn line(&self, more: &str) -> String {
-        let folder = self.served.path().display();
-        let file = &donor().file;
+        let (folder, file) = self.place();
+        let folder = folder.display();
         format!("restore remote-manager-backup location {SERVER} vault {folder} {file} {more}")
     }
 
@@ -68,6 +81,11 @@ impl Replacement {
     pub fn answer(console: &mut Console) -> Instant {
         console.expect("password:", ANSWER);
         console.type_line(SERVER_PASSWORD);
+        Self::confirm(console)
+    }
+
+    /// The details, and Y; gives when it was typed.
+    pub fn confirm(console: &mut Console) -> Instant {
         console.expect("Hostname = fw-a", ANSWER);
         console.expect("Are you sure you want to continue (Y/N): ", ANSWER);
         let asked = Instant::now();
@@ -78,6 +96,11 @@ impl Replacement {
     /// The restart; waits until the new address answers.
     pub fn restarts(&mut self) {
         self.vm.qmp().expect("RESET", BOOT);
+        self.answers();
+    }
+
+    /// After the restart: waits until the new address answers.
+    pub fn answers(&mut self) {
         self.before = self.vm.announced().len();
         self.vm.wait_for_ssh(ADDRESS);
     }

@@ -58,11 +58,13 @@ fn a_replacement_becomes_its_donor_by_the_serial_console_and_takes_little_longer
 #[test]
 #[ignore = "needs the image: tests/vm"]
 fn a_replacement_becomes_its_donor_by_a_session_over_ssh_though_the_manager_never_answers() {
-    donor().manager.set(Mood::Silent);
     let mut new = Replacement::boot("session");
+    donor().manager.set(Mood::Silent);
     new.first_login();
+    new.vm.wait_for_ssh(FACTORY_ADDRESS);
     let door = new.vm.door(FACTORY_ADDRESS);
-    let mut ssh = Ssh::with_password("admin", door, ACCOUNTS[2].1).session();
+    let admin = Ssh::with_password("admin", door, ACCOUNTS[2].1);
+    let mut ssh = admin.session();
     let mut session = Console::new(&new.vm.folder().join("session.log"));
     session.attach(ssh.stdout.take().unwrap(), ssh.stdin.take().unwrap());
     session.expect(PROMPT, ANSWER);
@@ -80,5 +82,4 @@ fn a_replacement_becomes_its_donor_by_a_session_over_ssh_though_the_manager_neve
     new.is_the_donor();
     let shown = new.vm.look(ADDRESS, "reinstate-shell -c 'show managers'");
     assert!(shown.contains("the manager is to be told") && !shown.contains("accepted"), "{shown}");
-    donor().manager.set(Mood::Answer(204));
 }

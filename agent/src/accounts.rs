@@ -1,0 +1,169 @@
+//! The account database: passwd, shadow, group and gshadow, and what they may not make of an account.
+
+use std::collections::BTreeSet;
+
+use reinstate_api::{Code, Failure, one_line};
+
+use crate::domain::Accounts;
+use crate::tree::TreePath;
+
+/// One line: fields between colons.
+#[derive(Clone, Debug)]
+pub struct Record(pub Vec<String>);
+
+impl Record {
+    pub fn name(&self) -> &str {
+        &self.0[0]
+    }
+
+    /// The numeric id of a passwd or group line.
+    pub fn id(&self) -> Option<u32> {
+        self.0.get(2)?.parse().ok()
+    }
+
+    /// The members of a group or gshadow line.
+    pub fn members(&self) -> impl Iterator<Item = &str> {
+        self.0.last().into_iter().flat_map(|last| last.split(',')).filter(|name| !name.is_empty())
+    }
+}
+
+/// A file of such lines, each name once.
+#[derive(Default)]
+pub struct Database(pub Vec<Record>);
+
+impl Database {
+    pub fn parse(path: &TreePath, text: &[u8]) -> Result<Self, Failure> {
+        let invalid = |why: &str| {
+            Failure::new(Code::ArchiveInvalid, format!("{path} is not an account database: {why}"))
+        };
+        let text = std::str::from_utf8(text).map_err(|_| invalid("it is not UTF-8 text"))?;
+        let mut seen = BTreeSet::new();
+        let mut records = Vec::new();
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            let record = Record(line.split(':').map(String::from).collect());
+            if record.0.len() < 3 || record.name().is_empty() {
+                return Err(invalid(&format!("the line '{}' has too few fields", one_line(record.name()))));
+            }
+            if !seen.insert(record.name().to_owned()) {
+                return Err(invalid(&format!("'{}' stands in it twice", one_line(record.name()))));
+            }
+            records.push(record);
+        }
+        Ok(Self(records))
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Record> {
+        self.0.iter().find(|record| record.name() == name)
+    }
+}
+
+/// All of it; a file that is not there is an empty one.
+pub struct Wanted {
+    pub passwd: Database,
+    pub shadow: Database,
+    pub group: Database,
+    pub gshadow: Database,
+}
+
+impl Wanted {
+    /// People stay people and nobody logs in as the system, whoever wrote these files: an account of the range is in
+    /// no system group but those that the domain names, and a system account has no password but the one it has
+    /// `here` already.
+    ///
+    /// # Errors
+    /// `account-refused`, naming the account.
+    pub fn permit(&self, rules: &Accounts, here: Option<&Database>) -> Result<(), Failure> {
+        let is_person = |record: &&Record| record.id().is_some_and(|id| rules.covers(id));
+        let people: BTreeSet<&str> = self.passwd.0.iter().filter(is_person).map(Record::name).collect();
+        let system: BTreeSet<&str> =
+            self.passwd.0.iter().map(Record::name).filter(|name| !people.contains(name)).collect();
+        let is_open = |group: &Record| {
+            group.id().is_some_and(|id| rules.covers(id))
+                || rules.groups.iter().any(|name| name == group.name())
+        };
+        for person in self.passwd.0.iter().filter(is_person) {
+            let gid = person.0.get(3).and_then(|gid| gid.parse().ok());
+            let group = self.group.0.iter().find(|group| group.id() == gid);
+            if !gid.is_some_and(|gid| rules.covers(gid)) && !group.is_some_and(is_open) {
+                let gid = person.0.get(3).map_or("", String::as_str);
+                return Err(refused(person, format!("has the system group {} as its own", one_line(gid))));
+            }
+        }
+        let closed: BTreeSet<&str> =
+            self.group.0.iter().filter(|group| !is_open(group)).map(Record::name).collect();
+        for group in self.group.0.iter().chain(&self.gshadow.0).filter(|group| closed.contains(group.name()))
+        {
+            if let Some(person) = group.members().find(|name| !system.contains(name)) {
+                let why = format!("is a member of the system group {}", one_line(group.name()));
+                return Err(refused(&Record(vec![person.to_owned()]), why));
+            }
+        }
+        let password = |record: &Record| record.0.get(1).cloned().unwrap_or_default();
+        for account in self.shadow.0.iter().filter(|account| !people.contains(account.name())) {
+            let known =
+                here.is_none_or(|here| here.get(account.name()).map(password) == Some(password(account)));
+            if !known && !password(account).starts_with(['*', '!']) {
+                return Err(refused(account, "is the system's and would get another password".into()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refused(account: &Record, why: String) -> Failure {
+    Failure::new(Code::AccountRefused, format!("the account '{}' {why}", one_line(account.name())))
+        .hint("take that out of the configuration, or have the domain's accounts.groups name the group")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0\nsshd:x:100:100\nalice:x:1001:1001\n";
+    const GROUP: &str = "root:x:0:\ndisk:x:6:\nadmins:x:27:alice\nalice:x:1001:\n";
+    const SHADOW: &str = "root:*:1\nsshd:!:1\nalice:$6$a:1\n";
+
+    fn rules() -> Accounts {
+        Accounts { first_uid: 1000, last_uid: 59999, keep: Vec::new(), groups: vec!["admins".into()] }
+    }
+
+    fn database(text: &str) -> Database {
+        Database::parse(&"etc/passwd".parse().unwrap(), text.as_bytes()).unwrap()
+    }
+
+    fn permit(passwd: &str, shadow: &str, group: &str, here: &str) -> Result<(), Failure> {
+        let [passwd, shadow, group, here] = [passwd, shadow, group, here].map(database);
+        Wanted { passwd, shadow, group, gshadow: Database::default() }.permit(&rules(), Some(&here))
+    }
+
+    #[test]
+    fn people_may_be_in_the_groups_that_the_domain_names_and_in_their_own() {
+        permit(PASSWD, SHADOW, GROUP, SHADOW).unwrap();
+        permit(&PASSWD.replace("1001:1001", "1001:27"), SHADOW, GROUP, SHADOW).unwrap();
+    }
+
+    #[test]
+    fn nobody_is_put_into_another_system_group() {
+        let disk = GROUP.replace("disk:x:6:", "disk:x:6:alice");
+        assert!(
+            permit(PASSWD, SHADOW, &disk, SHADOW)
+                .unwrap_err()
+                .message
+                .contains("'alice' is a member of the system group disk")
+        );
+        let stranger = GROUP.replace("disk:x:6:", "disk:x:6:mallory");
+        assert!(permit(PASSWD, SHADOW, &stranger, SHADOW).is_err());
+        for gid in ["6", "0", "7", "x"] {
+            let passwd = PASSWD.replace("1001:1001", &format!("1001:{gid}"));
+            assert!(permit(&passwd, SHADOW, GROUP, SHADOW).is_err(), "{gid}");
+        }
+    }
+
+    #[test]
+    fn a_system_account_gets_no_password_but_keeps_the_one_it_has() {
+        let open = SHADOW.replace("root:*", "root:$6$b");
+        assert!(permit(PASSWD, &open, GROUP, SHADOW).unwrap_err().message.contains("'root'"));
+        permit(PASSWD, &open, GROUP, &open).unwrap();
+        permit(PASSWD, SHADOW, GROUP, &open).unwrap();
+    }
+}

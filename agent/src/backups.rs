@@ -1,0 +1,57 @@
+//! The backup folder's rules, wherever a backup comes from: a server, a medium, this appliance.
+
+use reinstate_api::{Code, Failure};
+
+use crate::files::{Folder, found};
+
+/// Readable for administrators, so that a backup can be copied off: the folder hands its group down.
+pub const MODE: u32 = 0o640;
+
+/// Free space that a new backup leaves to everything else: 16 MiB.
+const SPARE: u64 = 16 << 20;
+
+/// A backup is named by its file alone.
+///
+/// # Errors
+/// `bad-request` for a name with a folder, a control character, or a meaning of its own.
+pub fn check_name(file: &str) -> Result<(), Failure> {
+    let fits = !file.is_empty()
+        && file.len() <= 200
+        && !file.starts_with(['.', '-'])
+        && !file.ends_with(".part")
+        && !file.contains(['/', '\\'])
+        && !file.chars().any(char::is_control);
+    if fits {
+        return Ok(());
+    }
+    Err(Failure::new(Code::BadRequest, format!("'{file}' is not a backup's file name"))
+        .hint("give the name of a file in /var/sf/backup, without a folder; `show backups` lists them"))
+}
+
+/// Is there room for so many bytes more?
+///
+/// # Errors
+/// `no-space` with both values.
+pub fn room(backups: &Folder, bytes: u64) -> Result<(), Failure> {
+    let (need, free) = (bytes.saturating_add(SPARE), backups.free()?.0);
+    if need <= free {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Code::NoSpace,
+        format!("free space in /var/sf/backup: {need} bytes are needed, {free} are free"),
+    )
+    .hint("remove old backups from /var/sf/backup"))
+}
+
+/// Another backup of this name, which is not replaced; None where there is none, or one of the same size.
+pub fn clash(backups: &Folder, file: &str, size: u64, whose: &str) -> Result<Option<Failure>, Failure> {
+    let there = found(backups.stat(file))?.filter(|there| there.size != size);
+    Ok(there.map(|there| exists(file, format!("with {} bytes; {whose} has {size}", there.size))))
+}
+
+/// The backup of this name is not the one that is brought.
+pub fn exists(file: &str, differing: impl std::fmt::Display) -> Failure {
+    Failure::new(Code::BackupExists, format!("{file} is in /var/sf/backup already, {differing}"))
+        .hint(format!("restore the one that is there with `backup {file}`, or rename one of them"))
+}
