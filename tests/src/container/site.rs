@@ -10,6 +10,7 @@ use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 
 use super::{image, run, target};
+use crate::appliance::{install_profile, reference_profile};
 use crate::vm::SERVER;
 
 /// Interfaces in the order of the bus; the bridge that the other end is on, where there is one.
@@ -56,6 +57,8 @@ impl Site {
         fs::create_dir(site.place("package")).unwrap();
         if let Some(package) = std::env::var_os("REINSTATE_PACKAGE") {
             run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(site.place("package")));
+            // The agent reads the profile that it came with.
+            install_profile(&site.place("package"), &reference_profile()).unwrap();
         }
         ip("link set lo up");
         for bridge in LINKS.iter().filter_map(|(_, bridge)| *bridge) {
@@ -75,8 +78,8 @@ impl Site {
         SERVER
     }
 
-    /// What every container's files are laid over: the image's, and over them the agent, shell and units of the package
-    /// `REINSTATE_PACKAGE`, where there is one: a change is tried without a new image.
+    /// What every container's files are laid over: the image's, and over them, where there is a package `REINSTATE_PACKAGE`, that one's
+    /// agent, shell and units with this tree's profile: a change is tried without a new image.
     pub(super) fn layers(&self) -> String {
         format!("{}:{}", self.place("package").display(), self.image().display())
     }

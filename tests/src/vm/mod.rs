@@ -32,6 +32,7 @@ use tempfile::TempDir;
 use crate::outside::Reached;
 
 pub use console::Console;
+pub(crate) use disk::largest_partition;
 use disk::overlay;
 pub use disk::{raw_copy, with_root};
 pub use hardware::{Bus, Firmware, Hardware, Link};

@@ -12,5 +12,6 @@ mod package;
 mod promises;
 mod replacement;
 mod rescue;
+mod restart;
 mod server;
 mod zero_touch;

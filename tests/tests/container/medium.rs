@@ -1,22 +1,20 @@
 //! Backups on media of each kind.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use reinstate_tests::container::apart;
 use reinstate_tests::donor::ADDRESS;
+use reinstate_tests::vm::{Format, Medium};
 
 use crate::donor::donor;
 use crate::replacement::Replacement;
 
 const LABEL: &str = "REINSTATE";
 
-/// Makes an image of a folder, and gives what unpacks it without the kernel's help.
-type Make = fn(&Path, &Path, &Path) -> [Command; 2];
-
-/// Copies the backup from a medium of this kind, then restores it.
-fn import(kind: &'static str, make: Make) {
+/// Copies the backup from a medium of this kind, then restores it. `unpack` gives what reads it without the kernel's help, into a folder.
+fn import(kind: &'static str, format: Format, unpack: fn(&Path, &Path) -> Command) {
     apart(kind, |site| {
         let donor = donor();
         let mut new = Replacement::boot(site);
@@ -24,22 +22,18 @@ fn import(kind: &'static str, make: Make) {
         assert_eq!(missing.status, Some(1), "{missing:?}");
         assert!(missing.out.contains("there is no medium with the label REINSTATE"), "{missing:?}");
 
-        let place = tempfile::tempdir().unwrap();
-        let [content, image, unpacked] = ["content", "image", "unpacked"].map(|name| place.path().join(name));
-        fs::create_dir(&content).unwrap();
-        fs::write(content.join(&donor.file), &donor.archive).unwrap();
-        fs::create_dir(&unpacked).unwrap();
-        let [mut make, mut unpack] = make(&content, &image, &unpacked);
-        run(&mut make);
+        let medium = Medium::new(site.folder(), format, &[(&donor.file, &donor.archive)]);
         let known = fs::read_to_string("/proc/filesystems").unwrap();
         let known = known.lines().any(|line| line.trim() == kind);
-        let disk = new.container.insert(&image, LABEL);
+        let disk = new.container.insert(&medium.path, LABEL);
         if !known {
             println!(
                 "{kind}: not in this machine's kernel; its files are shown instead, its driver is not tried"
             );
-            run(&mut unpack);
-            shown_instead(&new, &unpacked);
+            let folder = new.container.root().join("srv/medium");
+            fs::create_dir(&folder).unwrap();
+            run(&mut unpack(&medium.path, &folder));
+            shown_instead(&new);
         }
         let said = new.shell("backup import medium", "");
         assert!(said.ok && said.out.contains(&donor.file), "{said:?}");
@@ -47,7 +41,10 @@ fn import(kind: &'static str, make: Make) {
         assert_eq!(fs::read(copied).unwrap(), donor.archive);
         let owner = new.container.look(&format!("stat -c %U /var/sf/backup/{}", donor.file));
         assert_eq!(owner, "reinstate\n");
-        let mount = new.container.look("findmnt -nro FSTYPE,OPTIONS /run/reinstate/medium");
+        assert!(!new.container.said("findmnt /run/reinstate/medium", "").ok, "it can be taken out");
+        let mount =
+            "systemctl start run-reinstate-medium.mount && findmnt -nro FSTYPE,OPTIONS /run/reinstate/medium";
+        let mount = new.container.look(mount);
         for option in ["ro", "nosuid", "nodev", "noexec"] {
             assert!(mount.trim().split([' ', ',']).any(|word| word == option), "{option}: {mount}");
         }
@@ -65,9 +62,7 @@ fn import(kind: &'static str, make: Make) {
 }
 
 /// The mount unit shows a folder in place of the device.
-fn shown_instead(new: &Replacement, unpacked: &Path) {
-    let folder = new.container.root().join("srv/medium");
-    run(Command::new("cp").arg("-r").arg(unpacked).arg(folder));
+fn shown_instead(new: &Replacement) {
     let what = "[Mount]\nWhat=/srv/medium\nType=none\nOptions=bind,ro,nosuid,nodev,noexec\n";
     new.container.drop_in("run-reinstate-medium.mount", what);
     new.container.look("systemctl daemon-reload");
@@ -78,50 +73,28 @@ fn run(command: &mut Command) {
     assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
-fn empty(image: &Path) -> PathBuf {
-    fs::File::create(image).unwrap().set_len(64 << 20).unwrap();
-    image.to_owned()
-}
-
-/// A command of words and paths.
-fn command(program: &str, words: &[&dyn AsRef<std::ffi::OsStr>]) -> Command {
-    let mut command = Command::new(program);
-    command.args(words.iter().map(|word| word.as_ref()));
-    command
-}
-
 #[test]
 #[ignore = "needs root and the image: tests/containers"]
 fn the_backup_on_a_disk_is_copied_and_restored() {
-    import("ext4", |content, image, _| {
-        let make = command("mke2fs", &[&"-q", &"-t", &"ext4", &"-L", &LABEL, &"-d", &content, &empty(image)]);
-        [make, Command::new("false")]
-    });
+    import("ext4", Format::Ext4, |_, _| unreachable!("the image's own file system"));
 }
 
 #[test]
 #[ignore = "needs root and the image: tests/containers"]
 fn the_backup_on_a_disc_is_copied_and_restored() {
-    import("iso9660", |content, image, unpacked| {
-        let make = command(
-            "xorriso",
-            &[&"-as", &"mkisofs", &"-quiet", &"-R", &"-V", &LABEL, &"-o", &image, &content],
-        );
-        let unpack =
-            command("xorriso", &[&"-osirrox", &"on", &"-indev", &image, &"-extract", &"/", &unpacked]);
-        [make, unpack]
+    import("iso9660", Format::Disc, |medium, folder| {
+        let mut unpack = Command::new("xorriso");
+        unpack.args(["-osirrox", "on", "-indev"]).arg(medium).args(["-extract", "/"]).arg(folder);
+        unpack
     });
 }
 
 #[test]
 #[ignore = "needs root and the image: tests/containers"]
 fn the_backup_on_a_stick_is_copied_and_restored() {
-    import("vfat", |content, image, unpacked| {
-        let format = command("mkfs.vfat", &[&"-n", &LABEL, &empty(image)]).output().unwrap();
-        assert!(format.status.success(), "{format:?}");
-        let file = fs::read_dir(content).unwrap().next().unwrap().unwrap().path();
-        let make = command("mcopy", &[&"-i", &image, &file, &"::/"]);
-        let unpack = command("mcopy", &[&"-i", &image, &"-s", &"::/*", &unpacked]);
-        [make, unpack]
+    import("vfat", Format::Fat, |medium, folder| {
+        let mut unpack = Command::new("mcopy");
+        unpack.arg("-i").arg(medium).args(["-s", "::/*"]).arg(folder);
+        unpack
     });
 }

@@ -13,7 +13,7 @@ use crate::replacement::Replacement;
 pub const DEAD: &str = "[Service]\nExecStart=\nExecStart=/bin/false\n";
 
 /// The timer without its ten minutes.
-const SOON: &str = "[Timer]\nOnBootSec=\nOnBootSec=10s\nAccuracySec=1s\n";
+const SOON: &str = "[Timer]\nOnActiveSec=\nOnActiveSec=10s\nAccuracySec=1s\n";
 
 #[test]
 #[ignore = "needs root and the image: tests/containers"]

@@ -40,7 +40,7 @@ fn what_a_credential_offers_is_restored_once_at_the_first_boot() {
         new.wait_for_agent();
         new.container.wait_for_boot();
         let log = new.container.look("journalctl -b -o cat --no-pager -u reinstate-zero-touch.service");
-        assert!(log.contains("nothing to do"), "{log}");
+        assert!(log.contains("nothing is taken"), "{log}");
         assert_eq!(new.shell("show restore history", "").out, history);
     });
 }
