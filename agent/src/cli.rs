@@ -78,9 +78,21 @@ struct Command {
     verb: Verb,
 }
 
-/// What the program is asked to do. Those with an answer give it as JSON.
+/// What the program is asked to do.
 #[derive(Debug)]
 enum Verb {
+    On(Work),
+    NameInterfaces,
+    TellManager,
+    Answer(Peer),
+    Lint(PathBuf),
+    Help,
+    Version,
+}
+
+/// What is done to one appliance. Work with an answer gives it as JSON.
+#[derive(Debug)]
+enum Work {
     Serve,
     Activate,
     ActivateNow,
@@ -90,19 +102,13 @@ enum Verb {
     Scan,
     Facts,
     ManagerCredentials,
-    TellManager,
     Validate(Tree),
     Units,
     Inactive(Vec<String>),
     Reboot,
     Import(Option<String>),
     ZeroTouch,
-    NameInterfaces,
     Confine { tree: Tree, domain: String },
-    Answer(Peer),
-    Lint(PathBuf),
-    Help,
-    Version,
 }
 
 /// Whose requests are answered, and so which verbs.
@@ -134,9 +140,9 @@ impl Command {
         let program = Program { prefix, root: root.clone() };
         let real = root == Path::new("/");
         // What goes wrong at boot may leave no other way to be told.
-        let loud = real && matches!(verb, Verb::Activate | Verb::Rescue | Verb::ZeroTouch);
-        let is_unit = loud || real && matches!(verb, Verb::Serve | Verb::NameInterfaces);
-        let work = |verb| Appliance::open(&root, steps.clone())?.run(verb, &program);
+        let loud = real && matches!(verb, Verb::On(Work::Activate | Work::Rescue | Work::ZeroTouch));
+        let is_unit = loud || real && matches!(verb, Verb::On(Work::Serve) | Verb::NameInterfaces);
+        let do_it = |work| Appliance::open(&root, steps.clone())?.run(work, &program);
         let done = match verb {
             Verb::Help => {
                 print!("{HELP}");
@@ -157,9 +163,9 @@ impl Command {
                     failures.into_iter().next().unwrap_or_else(|| Failure::new(Code::Internal, "no reason"))
                 };
                 let answered = request::receive().and_then(|request| peer.permits(request));
-                request::answer(answered.and_then(|verb| work(verb).map_err(first))).map_err(|e| vec![e])
+                request::answer(answered.and_then(|work| do_it(work).map_err(first))).map_err(|e| vec![e])
             }
-            verb => work(verb).and_then(|reply| print(&reply).map_err(|e| vec![e])),
+            Verb::On(work) => do_it(work).and_then(|reply| print(&reply).map_err(|e| vec![e])),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -174,40 +180,42 @@ impl Command {
 impl Verb {
     fn parse(words: Vec<OsString>) -> Result<Self, lexopt::Error> {
         let mut words = words.into_iter();
-        let verb = words.next().ok_or("a command is missing")?.string()?;
-        let mut next = |what: &str| {
-            words.next().ok_or_else(|| lexopt::Error::from(format!("{verb}: {what} is missing")))
-        };
-        let verb = match verb.as_str() {
-            "serve" => Self::Serve,
-            "activate" => Self::Activate,
-            "activate-now" => Self::ActivateNow,
-            "rescue" => Self::Rescue,
-            "pending" => Self::Pending,
-            "snapshot" => {
-                Self::Snapshot { number: next("the number")?.parse()?, origin: next("the origin")?.string()? }
-            }
-            "scan" => Self::Scan,
-            "facts" => Self::Facts,
-            "manager-credentials" => Self::ManagerCredentials,
-            "tell-manager" => Self::TellManager,
-            "validate" => Self::Validate(next("the generation")?.parse()?),
-            "units" => Self::Units,
-            "inactive" => Self::Inactive(words.by_ref().map(ValueExt::string).collect::<Result<_, _>>()?),
-            "reboot" => Self::Reboot,
-            "import" => Self::Import(words.next().map(ValueExt::string).transpose()?),
-            "zero-touch" => Self::ZeroTouch,
+        let name = words.next().ok_or("a command is missing")?.string()?;
+        let missing = |what: &str| lexopt::Error::from(format!("{name}: {what} is missing"));
+        let mut next = |what: &str| words.next().ok_or_else(|| missing(what));
+        let verb = match name.as_str() {
             "name-interfaces" => Self::NameInterfaces,
-            "confine" => Self::Confine {
-                tree: next("the generation")?.parse()?,
-                domain: next("the domain")?.string()?,
-            },
+            "tell-manager" => Self::TellManager,
             "answer" => match next("whose requests")?.to_str() {
                 Some("root") => Self::Answer(Peer::Root),
                 Some("check") => Self::Answer(Peer::Check),
                 _ => return Err("answer: root or check".into()),
             },
             "lint" => Self::Lint(next("the folder")?.into()),
+            "serve" => Self::On(Work::Serve),
+            "activate" => Self::On(Work::Activate),
+            "activate-now" => Self::On(Work::ActivateNow),
+            "rescue" => Self::On(Work::Rescue),
+            "pending" => Self::On(Work::Pending),
+            "snapshot" => Self::On(Work::Snapshot {
+                number: next("the number")?.parse()?,
+                origin: next("the origin")?.string()?,
+            }),
+            "scan" => Self::On(Work::Scan),
+            "facts" => Self::On(Work::Facts),
+            "manager-credentials" => Self::On(Work::ManagerCredentials),
+            "validate" => Self::On(Work::Validate(next("the generation")?.parse()?)),
+            "units" => Self::On(Work::Units),
+            "inactive" => {
+                Self::On(Work::Inactive(words.by_ref().map(ValueExt::string).collect::<Result<_, _>>()?))
+            }
+            "reboot" => Self::On(Work::Reboot),
+            "import" => Self::On(Work::Import(words.next().map(ValueExt::string).transpose()?)),
+            "zero-touch" => Self::On(Work::ZeroTouch),
+            "confine" => Self::On(Work::Confine {
+                tree: next("the generation")?.parse()?,
+                domain: next("the domain")?.string()?,
+            }),
             other => return Err(format!("there is no command '{other}'").into()),
         };
         match words.next() {
@@ -218,29 +226,28 @@ impl Verb {
 }
 
 impl Peer {
-    /// The verb, where it is one that this peer's requests may name.
-    fn permits(self, request: Request) -> Result<Verb, Failure> {
+    /// The work, where it is some that this peer's requests may ask for.
+    fn permits(self, request: Request) -> Result<Work, Failure> {
         let bad = |why: String| Failure::new(Code::BadRequest, format!("the request is refused: {why}"));
         let name = request.verb.clone();
         let words = std::iter::once(request.verb).chain(request.values).map(OsString::from).collect();
         let verb = Verb::parse(words).map_err(|error| bad(error.to_string()))?;
-        let permitted = match self {
-            Self::Root => matches!(
-                verb,
-                Verb::ActivateNow
-                    | Verb::Snapshot { .. }
-                    | Verb::Scan
-                    | Verb::Facts
-                    | Verb::ManagerCredentials
-                    | Verb::Import(_)
-                    | Verb::Inactive(_)
-                    | Verb::Reboot
-            ),
-            Self::Check => matches!(verb, Verb::Validate(_)),
-        };
-        match permitted {
-            true => Ok(verb),
-            false => Err(bad(format!("'{name}' is not for this socket"))),
+        match (self, verb) {
+            (
+                Self::Root,
+                Verb::On(
+                    work @ (Work::ActivateNow
+                    | Work::Snapshot { .. }
+                    | Work::Scan
+                    | Work::Facts
+                    | Work::ManagerCredentials
+                    | Work::Import(_)
+                    | Work::Inactive(_)
+                    | Work::Reboot),
+                ),
+            )
+            | (Self::Check, Verb::On(work @ Work::Validate(_))) => Ok(work),
+            _ => Err(bad(format!("'{name}' is not for this socket"))),
         }
     }
 }

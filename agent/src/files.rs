@@ -4,22 +4,22 @@
 //! link is ever followed. A [`Steps`] decorator sees each step that changes a disk; tests use it to
 //! stop, fail or drop one.
 
+mod itself;
+mod read;
 mod step;
 mod writer;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, OpenHow, RenameFlags, ResolveFlag};
-use nix::sys::stat::{Mode, SFlag};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag};
+use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, UnlinkatFlags};
 pub use step::{Direct, Error, Result, Step, Steps, found};
 pub use writer::Writer;
@@ -73,17 +73,6 @@ impl Folder {
         Ok(Self { fd: Arc::new(fd), path: path.to_owned(), steps, heir: None })
     }
 
-    /// The same folder, for a root process that works in another account's folder: whatever it makes
-    /// there belongs to that account.
-    pub fn for_its_owner(self) -> Result<Self> {
-        if !nix::unistd::geteuid().is_root() {
-            return Ok(self);
-        }
-        let stat = self.stat("")?;
-        let heir = (stat.uid != 0).then(|| (Uid::from_raw(stat.uid), Gid::from_raw(stat.gid)));
-        Ok(Self { heir, ..self })
-    }
-
     /// The folder's own path, for messages and for other programs' arguments.
     pub fn path(&self) -> &Path {
         &self.path
@@ -98,56 +87,6 @@ impl Folder {
         let rel = rel.as_ref();
         let fd = self.resolve("open", rel, FOLDER, Mode::empty())?;
         Ok(Self { fd: Arc::new(fd), path: self.path.join(rel), steps: self.steps.clone(), heir: self.heir })
-    }
-
-    /// Opens a regular file to read; anything else is an error.
-    pub fn open_file(&self, rel: impl AsRef<Path>) -> Result<File> {
-        let rel = rel.as_ref();
-        // O_NONBLOCK: opening a FIFO must not wait for a writer.
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let file = File::from(self.resolve("open", rel, flags, Mode::empty())?);
-        let meta = file.metadata().map_err(|e| self.error("examine", rel, e))?;
-        if !meta.is_file() {
-            let wrong = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-            return Err(self.error("open", rel, wrong));
-        }
-        Ok(file)
-    }
-
-    /// A whole file of at most `max` bytes.
-    pub fn read(&self, rel: impl AsRef<Path>, max: u64) -> Result<Vec<u8>> {
-        let rel = rel.as_ref();
-        let mut bytes = Vec::new();
-        let mut file = self.open_file(rel)?.take(max + 1);
-        file.read_to_end(&mut bytes).map_err(|e| self.error("read", rel, e))?;
-        if bytes.len() as u64 > max {
-            let large = io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {max} bytes"));
-            return Err(self.error("read", rel, large));
-        }
-        Ok(bytes)
-    }
-
-    /// A whole file of at most `max` bytes, links followed as if this folder were the root: for the
-    /// machine's own facts (sysfs is made of links), never for configuration.
-    pub fn read_in_root(&self, rel: impl AsRef<Path>, max: u64) -> Result<Vec<u8>> {
-        let rel = rel.as_ref();
-        let mut bytes = Vec::new();
-        let file = File::from(self.resolve_in_root(rel, OFlag::O_RDONLY | OFlag::O_CLOEXEC)?);
-        file.take(max).read_to_end(&mut bytes).map_err(|e| self.error("read", rel, e))?;
-        Ok(bytes)
-    }
-
-    /// The target of the link at `rel`, links on the way followed as if this folder were the root.
-    pub fn read_link_in_root(&self, rel: impl AsRef<Path>) -> Result<OsString> {
-        let rel = rel.as_ref();
-        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let link = self.resolve_in_root(rel, flags)?;
-        nix::fcntl::readlinkat(&link, "").map_err(|e| self.error("read", rel, e.into()))
-    }
-
-    fn resolve_in_root(&self, rel: &Path, flags: OFlag) -> Result<OwnedFd> {
-        let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-        open_beneath(&self.fd, rel, how).map_err(|e| self.error("open", rel, e.into()))
     }
 
     /// Creates a file that must not exist yet.
@@ -239,12 +178,6 @@ impl Folder {
         })
     }
 
-    pub fn read_link(&self, rel: impl AsRef<Path>) -> Result<OsString> {
-        let rel = rel.as_ref();
-        let (parent, name) = self.parent("read", rel)?;
-        nix::fcntl::readlinkat(&parent, name.as_path()).map_err(|e| self.error("read", rel, e.into()))
-    }
-
     pub fn rename(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
         self.rename_with(from.as_ref(), to.as_ref(), RenameFlags::empty())
     }
@@ -298,20 +231,6 @@ impl Folder {
         }
     }
 
-    /// Of the folder itself, which is open: nobody can put another one in its place.
-    pub fn set_own_mode(&self, mode: u32) -> Result<()> {
-        self.step(Step::Mode(&self.path), || {
-            Ok(nix::sys::stat::fchmod(&*self.fd, Mode::from_bits_truncate(mode))?)
-        })
-        .map_err(|e| self.error("change the mode of", Path::new(""), e))
-    }
-
-    /// Of the folder itself.
-    pub fn set_own_owner(&self, uid: u32, gid: u32) -> Result<()> {
-        self.step(Step::Owner(&self.path), || std::os::unix::fs::fchown(&*self.fd, Some(uid), Some(gid)))
-            .map_err(|e| self.error("change the owner of", Path::new(""), e))
-    }
-
     /// Of the path itself, should it be a link.
     pub fn set_owner(&self, rel: impl AsRef<Path>, uid: u32, gid: u32) -> Result<()> {
         let rel = rel.as_ref();
@@ -319,58 +238,6 @@ impl Folder {
             let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
             nix::unistd::fchownat(parent, name, uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW)
         })
-    }
-
-    pub fn stat(&self, rel: impl AsRef<Path>) -> Result<Stat> {
-        let rel = rel.as_ref();
-        let fd = self.resolve(
-            "examine",
-            rel,
-            OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )?;
-        let stat = File::from(fd).metadata().map_err(|e| self.error("examine", rel, e))?;
-        let kind = match stat.file_type() {
-            t if t.is_file() => Kind::File,
-            t if t.is_dir() => Kind::Folder,
-            t if t.is_symlink() => Kind::Link,
-            _ => Kind::Other,
-        };
-        Ok(Stat {
-            kind,
-            mode: stat.mode() & 0o7777,
-            uid: stat.uid(),
-            gid: stat.gid(),
-            size: stat.size(),
-            links: stat.nlink(),
-            modified: stat.mtime(),
-        })
-    }
-
-    /// Names and kinds, sorted by name.
-    pub fn list(&self, rel: impl AsRef<Path>) -> Result<Vec<(OsString, Kind)>> {
-        let rel = rel.as_ref();
-        let fd = self.resolve("list", rel, FOLDER, Mode::empty())?;
-        let mut dir = nix::dir::Dir::from_fd(fd).map_err(|e| self.error("list", rel, e.into()))?;
-        let mut names = Vec::new();
-        for entry in dir.iter() {
-            let entry = entry.map_err(|e| self.error("list", rel, e.into()))?;
-            let name = entry.file_name().to_bytes();
-            if name == b"." || name == b".." {
-                continue;
-            }
-            let name = OsString::from_vec(name.to_vec());
-            let kind = match entry.file_type() {
-                Some(nix::dir::Type::File) => Kind::File,
-                Some(nix::dir::Type::Directory) => Kind::Folder,
-                Some(nix::dir::Type::Symlink) => Kind::Link,
-                Some(_) => Kind::Other,
-                None => self.stat(rel.join(&name))?.kind,
-            };
-            names.push((name, kind));
-        }
-        names.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(names)
     }
 
     /// Makes the folder's own entries durable.
@@ -383,47 +250,6 @@ impl Folder {
 
     pub fn sync_parent(&self, rel: impl AsRef<Path>) -> Result<()> {
         self.sync(parent_of(rel.as_ref()))
-    }
-
-    /// Makes everything on the folder's file system durable, in one step.
-    pub fn sync_all(&self) -> Result<()> {
-        self.step(Step::SyncAll(&self.path), || Ok(nix::unistd::syncfs(self.fd.as_fd())?))
-            .map_err(|e| self.error("sync", Path::new(""), e))
-    }
-
-    /// The file system that the folder is on.
-    pub fn device(&self) -> Result<u64> {
-        let stat =
-            nix::sys::stat::fstat(&*self.fd).map_err(|e| self.error("examine", Path::new(""), e.into()))?;
-        Ok(stat.st_dev)
-    }
-
-    /// Free bytes and free inodes of the folder's file system, for a process without privileges.
-    pub fn free(&self) -> Result<(u64, u64)> {
-        let stat = nix::sys::statvfs::fstatvfs(&*self.fd)
-            .map_err(|e| self.error("examine", Path::new(""), e.into()))?;
-        // A file system without a fixed number of inodes (btrfs) reports none at all.
-        let inodes = if stat.files() == 0 { u64::MAX } else { stat.files_available() };
-        Ok((stat.blocks_available() * stat.fragment_size(), inodes))
-    }
-
-    /// Takes the folder's advisory lock.
-    pub fn lock(&self, how: FlockArg) -> io::Result<Flock<File>> {
-        let fd = self.fd.try_clone()?;
-        Flock::lock(File::from(fd), how).map_err(|(_, errno)| errno.into())
-    }
-
-    fn bequeath(&self, parent: &OwnedFd, name: &Path) -> nix::Result<()> {
-        let Some((uid, gid)) = self.heir else { return Ok(()) };
-        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let made = nix::fcntl::openat(parent, name, flags, Mode::empty())?;
-        // The heir may have put a link to somebody else's file there meanwhile.
-        let stat = nix::sys::stat::fstat(&made)?;
-        let is_folder = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
-        if !is_folder && stat.st_nlink != 1 {
-            return Err(Errno::EPERM);
-        }
-        nix::unistd::fchownat(&made, "", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)
     }
 
     fn at_parent(

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use reinstate_api::{Code, Created, Failure, SOCKET};
 use serde::Serialize;
 
-use super::Verb;
+use super::Work;
 use crate::activate::{ACTIVATED, Activation, Done};
 use crate::checkin::Credentials;
 use crate::domain::Domains;
@@ -70,45 +70,38 @@ impl Appliance {
         Ok(Self { root, profile, domains, store, state: StateFile::new(folder) })
     }
 
-    pub(super) fn run(self, verb: Verb, program: &Program) -> Result<Reply, Vec<Failure>> {
+    pub(super) fn run(self, work: Work, program: &Program) -> Result<Reply, Vec<Failure>> {
         let one = |failure: Failure| vec![failure];
         let nothing = |()| Reply::Nothing;
-        let done = match verb {
-            Verb::Serve => self.serve(program.clone()).map(nothing),
-            Verb::Activate => self.activate().map(nothing),
-            Verb::ActivateNow => self.activate_now().map(nothing),
-            Verb::Rescue => self.rescue().map(nothing),
-            Verb::Pending => self.pending().map(nothing),
-            Verb::Snapshot { number, origin } => self.snapshot(number, origin).map(nothing),
-            Verb::Facts => Facts::read(&self.root, &self.profile).map(|facts| Reply::Facts(Box::new(facts))),
-            Verb::ManagerCredentials => Credentials::read(&self.root, &self.profile)
+        let done = match work {
+            Work::Serve => self.serve(program.clone()).map(nothing),
+            Work::Activate => self.activate().map(nothing),
+            Work::ActivateNow => self.activate_now().map(nothing),
+            Work::Rescue => self.rescue().map(nothing),
+            Work::Pending => self.pending().map(nothing),
+            Work::Snapshot { number, origin } => self.snapshot(number, origin).map(nothing),
+            Work::Facts => Facts::read(&self.root, &self.profile).map(|facts| Reply::Facts(Box::new(facts))),
+            Work::ManagerCredentials => Credentials::read(&self.root, &self.profile)
                 .map(|credentials| Reply::Credentials(credentials.map(Box::new))),
-            Verb::Scan => live::scan(&self.root, &self.domains).map(|index| {
+            Work::Scan => live::scan(&self.root, &self.domains).map(|index| {
                 Reply::Index(index.iter().map(|(name, entry)| (name.to_owned(), entry.clone())).collect())
             }),
-            Verb::Validate(tree) => self
+            Work::Validate(tree) => self
                 .refused(program, tree)
                 .map(|refused| Reply::Failures(refused.into_iter().map(|(_, failure)| failure).collect())),
-            Verb::Units => {
+            Work::Units => {
                 self.refused(program, Tree::Live).map(|refused| Reply::Units(self.units(&refused)))
             }
-            Verb::Inactive(units) => systemd::inactive(&units).map(Reply::Names),
-            Verb::Import(file) => self.import(file).map(Reply::Created),
-            Verb::ZeroTouch => self.zero_touch().map(nothing),
-            Verb::Reboot => systemd::reboot(FAREWELL).map(nothing),
-            Verb::Confine { tree, domain } => Err(match self.domains.get(&domain) {
+            Work::Inactive(units) => systemd::inactive(&units).map(Reply::Names),
+            Work::Import(file) => self.import(file).map(Reply::Created),
+            Work::ZeroTouch => self.zero_touch().map(nothing),
+            Work::Reboot => systemd::reboot(FAREWELL).map(nothing),
+            Work::Confine { tree, domain } => Err(match self.domains.get(&domain) {
                 None => Failure::new(Code::NotFound, format!("there is no domain '{domain}'")),
                 Some(domain) => {
                     validate::confined(&self.root, &self.profile, &self.domains, &self.store, tree, domain)
                 }
             }),
-            // Those that need no appliance.
-            Verb::NameInterfaces
-            | Verb::TellManager
-            | Verb::Answer(_)
-            | Verb::Lint(_)
-            | Verb::Help
-            | Verb::Version => Ok(Reply::Nothing),
         };
         done.map_err(one)
     }

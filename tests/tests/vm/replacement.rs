@@ -123,6 +123,18 @@ impl Replacement {
         self.keys_are_in_memory();
     }
 
+    /// Login on the serial console, with the donor's password; what happened is shown there.
+    pub fn console_tells_of_it(&mut self) {
+        let console = self.vm.console();
+        console.expect("fw-a login: ", BOOT);
+        console.type_line("admin");
+        console.expect("assword: ", ANSWER);
+        console.type_line(ACCOUNTS[0].1);
+        console.expect(PROMPT, ANSWER);
+        console.type_line("show restore");
+        console.expect(": succeeded", ANSWER);
+    }
+
     /// By the device that the donor was, with the donor's certificate.
     pub fn manager_hears_of_it(&self) -> Told {
         let donor = donor();

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use reinstate_tests::manager::Mood;
-use reinstate_tests::vm::{BOOT, Console, FACTORY_ADDRESS, Ssh, until};
+use reinstate_tests::vm::{Console, FACTORY_ADDRESS, Ssh, until};
 
 use crate::donor::{ACCOUNTS, ADDRESS, donor, end_of_job};
 use crate::replacement::{ANSWER, PROMPT, Replacement};
@@ -24,15 +24,7 @@ fn a_replacement_becomes_its_donor_by_the_serial_console_and_takes_little_longer
     new.restarts();
     let restore = asked.elapsed();
     new.is_the_donor();
-    // Login on the console, with the donor's password; what happened is shown there.
-    let console = new.vm.console();
-    console.expect("fw-a login: ", BOOT);
-    console.type_line("admin");
-    console.expect("assword: ", ANSWER);
-    console.type_line(ACCOUNTS[0].1);
-    console.expect(PROMPT, ANSWER);
-    console.type_line("show restore");
-    console.expect("succeeded", ANSWER);
+    new.console_tells_of_it();
     new.manager_hears_of_it();
     until("the manager's answer", ANSWER, || {
         let shown = new.vm.look(ADDRESS, "reinstate-shell -c 'show managers'");

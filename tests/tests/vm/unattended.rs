@@ -53,14 +53,7 @@ fn a_replacement_without_a_carrier_becomes_its_donor_by_the_serial_console_and_a
     Replacement::confirm(console);
     console.expect("System will now reboot.", ANSWER);
     new.vm.qmp().expect("RESET", BOOT);
-    let console = new.vm.console();
-    console.expect("fw-a login: ", BOOT);
-    console.type_line("admin");
-    console.expect("assword: ", ANSWER);
-    console.type_line(ACCOUNTS[0].1);
-    console.expect(PROMPT, ANSWER);
-    console.type_line("show restore");
-    console.expect(": succeeded", ANSWER);
+    new.console_tells_of_it();
     new.vm.plug(true);
     new.answers();
     new.is_the_donor();
