@@ -195,14 +195,17 @@ impl Appliance {
         if self.state.read()?.job.is_none() {
             return Ok(());
         }
-        let reboots = self.state.update(|state| {
-            let Some(job) = state.job.take() else { return Ok(None) };
+        let (undecided, reboots) = self.state.update(|state| {
+            let Some(job) = state.job.take() else { return Ok((false, None)) };
             let undecided = matches!(&job.stage, Stage::Activated(switch) if switch.back.is_empty());
             let job = if undecided { job.go_back(vec![undecided_failure()])? } else { job };
             let waits = matches!(job.stage, Stage::Pending(_));
             state.job = Some(if waits { job.rebooting()? } else { job });
-            Ok(waits.then(|| state.reboots()))
+            Ok((undecided, waits.then(|| state.reboots())))
         })?;
+        if undecided {
+            log::error(&undecided_failure());
+        }
         match reboots {
             None => Ok(()),
             Some(reboots) if reboots > MAX_REBOOTS => Err(Failure::new(

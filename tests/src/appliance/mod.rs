@@ -349,8 +349,14 @@ impl Appliance {
         tree.write(root, self.seed, &accounts::groups(self.first_system_gid))
     }
 
-    /// What the machine and the image bring: no domain owns any of it.
-    fn image(&self, tree: &mut Tree) -> Result<()> {
+    /// Writes only what the kernel shows of the hardware: `sys`.
+    pub fn build_hardware(&self, root: &Path) -> Result<()> {
+        let mut tree = Tree::default();
+        self.machine(&mut tree);
+        tree.write(root, self.seed, &BTreeMap::new())
+    }
+
+    fn machine(&self, tree: &mut Tree) {
         sysfs::dmi(tree, &self.hypervisor, &self.hardware.serial, &self.hardware.uuid);
         sysfs::loopback(tree);
         for interface in &self.hardware.interfaces {
@@ -359,6 +365,11 @@ impl Appliance {
         for module in 1..=self.hardware.network_modules {
             tree.folder(&format!("sys/class/network_module/module{module}"), 0o755);
         }
+    }
+
+    /// What the machine and the image bring: no domain owns any of it.
+    fn image(&self, tree: &mut Tree) -> Result<()> {
+        self.machine(tree);
         let Software { version, build, patch, hotfixes } = &self.software;
         let model = &self.hardware.model;
         tree.file(

@@ -49,7 +49,7 @@ fn run(command: &mut Command) {
 }
 
 /// Where a GPT's largest partition begins, in bytes.
-fn largest_partition(disk: &mut File) -> u64 {
+pub(crate) fn largest_partition(disk: &mut File) -> u64 {
     let mut read = |at: u64, bytes: usize| {
         let mut block = vec![0; bytes];
         disk.seek(SeekFrom::Start(at)).unwrap();

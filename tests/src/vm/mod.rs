@@ -29,12 +29,16 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::outside::Reached;
+
 pub use console::Console;
+pub(crate) use disk::largest_partition;
 use disk::overlay;
 pub use disk::{raw_copy, with_root};
 pub use hardware::{Bus, Firmware, Hardware, Link};
 pub use medium::{Format, Medium};
 pub use qmp::Qmp;
+pub(crate) use ssh::run;
 pub use ssh::{Askpass, Key, Said, Ssh};
 pub use wire::{Announcement, announcements};
 
@@ -312,6 +316,20 @@ impl Vm {
 
     fn pcap(&self) -> PathBuf {
         self.folder.join(format!("management-{}.pcap", self.boots))
+    }
+}
+
+impl Reached for Vm {
+    fn look(&self, address: IpAddr, command: &str) -> String {
+        self.look(address, command)
+    }
+
+    fn door(&self, address: IpAddr) -> SocketAddr {
+        self.door(address)
+    }
+
+    fn wait_for_ssh(&self, address: IpAddr) {
+        self.wait_for_ssh(address);
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Key {
 }
 
 impl Key {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519).unwrap();
         let path = folder.path().join("key");
@@ -122,6 +122,14 @@ impl Ssh {
         run(ssh, input.as_ref())
     }
 
+    /// Starts a command with its input and output open.
+    pub fn spawn(&self, command: &str) -> Child {
+        let mut ssh = Command::new("ssh");
+        self.options(&mut ssh);
+        ssh.arg("-T").arg(self.url("ssh", "")).arg(command);
+        ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    }
+
     /// Like [`Ssh::said`], again and again until there is a connection.
     pub fn patient(&self, command: &str, input: impl AsRef<[u8]>) -> Said {
         let end = Instant::now() + BOOT;
@@ -155,7 +163,7 @@ impl Ssh {
 }
 
 /// Runs a program to its end, or ends it.
-fn run(mut command: Command, input: &[u8]) -> Said {
+pub(crate) fn run(mut command: Command, input: &[u8]) -> Said {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());

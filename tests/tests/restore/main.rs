@@ -4,6 +4,7 @@
 mod checkin;
 mod media;
 mod places;
+mod promises;
 mod questions;
 mod refusals;
 mod refusals_content;

@@ -7,6 +7,7 @@ mod harness;
 mod ipv6;
 mod machines;
 mod picture;
+mod promises;
 mod replacement;
 mod restore;
 mod unattended;

@@ -1,0 +1,17 @@
+//! What only a real systemd can give, in containers of the image.
+#![allow(clippy::unwrap_used, reason = "a test that fails")]
+
+mod broken;
+mod console;
+mod donor;
+mod hardware;
+mod harness;
+mod manager;
+mod medium;
+mod package;
+mod promises;
+mod replacement;
+mod rescue;
+mod restart;
+mod server;
+mod zero_touch;
