@@ -20,6 +20,9 @@ use crate::stage::Staged;
 use crate::store::Generation;
 use crate::tree::Index;
 
+/// A restart that takes longer does not come.
+const RESTART: Duration = Duration::from_secs(5 * 60);
+
 /// Between the announcement of the reboot and the reboot: whoever watches hears of it.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -365,9 +368,15 @@ pub(super) async fn reboot(context: &Context) {
             ));
         }
         tokio::time::sleep(FAREWELL).await;
-        context.engine.parts().platform.reboot().await
+        context.engine.parts().platform.reboot().await?;
+        // systemd may still refuse what logind has taken, and tells nobody.
+        tokio::time::sleep(RESTART).await;
+        let minutes = RESTART.as_secs() / 60;
+        let why = format!("the restart that was asked for has not come in {minutes} minutes");
+        Err(Failure::new(Code::RebootFailed, why))
     };
-    if let Err(failure) = asked.await {
+    let asked: Result<(), Failure> = asked.await;
+    if let Err(failure) = asked {
         crate::log::error(&failure);
         context.note(format!("{failure}; restart the appliance by hand, the restore goes on at its boot"));
     }
