@@ -23,6 +23,7 @@ table inet appliance {
 		ct state established,related accept
 		iif "lo" accept
 		ip saddr 192.168.45.0/24 tcp dport 22 counter accept comment "administration of fw-a"
+		ip6 saddr fd00:45::/64 tcp dport 22 counter accept
 		ip protocol icmp accept
 		icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert, echo-request } accept
 		iifname "failover0" meta l4proto vrrp accept

@@ -4,49 +4,15 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use reinstate_tests::appliance::{Appliance, Enrolment};
+use reinstate_tests::appliance::Enrolment;
+pub use reinstate_tests::donor::{ACCOUNTS, ADDRESS};
 use reinstate_tests::forge::Forge;
 use reinstate_tests::manager::{Manager, Mood};
+use reinstate_tests::outside::Picture;
 use reinstate_tests::vm::{BOOT, FACTORY_ADDRESS, Hardware, SERVER, Ssh, Vm, kept, until};
-
-use crate::picture::Picture;
-
-/// Where the donor's management interface is.
-pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 45, 60);
-
-/// Accounts whose login is tried on both: the donor's, and the replacement's own.
-pub const ACCOUNTS: [(&str, &str); 3] =
-    [("admin", "Correct-Horse-60"), ("alice", "Battery-Staple-61"), ("admin", "Fresh-Start-45")];
-
-/// Its own, not one of the sandbox's: SSH has to be let in from the management link.
-const RULES: &str = r#"#!/usr/sbin/nft -f
-flush ruleset
-table inet appliance {
-	chain input {
-		type filter hook input priority filter; policy drop;
-		ct state established,related accept
-		iif "lo" accept
-		ip saddr 192.168.45.0/24 tcp dport 22 counter accept comment "administration of fw-a"
-		ip6 saddr fd00:45::/64 tcp dport 22 counter accept
-		ip protocol icmp accept
-		icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert, echo-request } accept
-		iifname "failover0" meta l4proto vrrp accept
-	}
-	chain forward {
-		type filter hook forward priority filter; policy drop;
-		ct state established,related accept
-		iifname "data0" oifname "data1" tcp dport { 80, 443 } accept comment "guests to servers"
-	}
-}
-"#;
-
-/// Of the sandbox's donor: what is the same in a machine.
-const TAKEN: [&str; 5] =
-    ["etc/swanctl/conf.d", "etc/swanctl/x509", "etc/swanctl/private", "etc/appliance", "var/lib/appliance"];
 
 /// A failed appliance, and what was known of it.
 pub struct Donor {
@@ -117,48 +83,14 @@ fn manager() -> Manager {
 /// Puts the donor's configuration on a machine as it leaves the factory; gives its certificate for the manager.
 fn configure(vm: &Vm, manager: &Manager) -> Vec<u8> {
     let root = vm.ssh(FACTORY_ADDRESS);
+    let enrolment = Enrolment::with(manager, "fw-a").unwrap();
     let say = |command: &str, input: &[u8]| {
         let said = root.patient(command, input);
         assert!(said.ok, "`{command}`: {said:?}");
         said.out
     };
-    let uuid = say("until . /etc/appliance/device.conf; do sleep 1; done; echo $UUID", b"");
-    let uuid = uuid.trim();
-    let place = tempfile::tempdir().unwrap();
-    let enrolment = Enrolment::with(manager, "fw-a").unwrap();
-    let appliance = Appliance::donor("fw-a").device_uuid(uuid).managed(&enrolment);
-    appliance.build(place.path()).unwrap();
-    // The machine's own stay: what it is, and how it is licensed.
-    for own in ["etc/appliance/release", "etc/appliance/licence", "var/lib/appliance/hotfixes"] {
-        let path = place.path().join(own);
-        let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    }
-    say("tar -x -C / --no-overwrite-dir", &tar(place.path()));
-    say("cat > /etc/nftables.conf", RULES.as_bytes());
-    say("rm -f /etc/nftables.d/*", b"");
-    let network = "/etc/systemd/network/10-management0.network";
-    say(
-        &format!("sed -i 's/^Address=.*/Address={ADDRESS}\\/24/' {network} && grep -q {ADDRESS} {network}"),
-        b"",
-    );
-    say("echo fw-a > /etc/hostname && sed -i 's/^127\\.0\\.1\\.1.*/127.0.1.1 fw-a/' /etc/hosts", b"");
-    say("useradd -m -u 1001 -s /usr/bin/reinstate-shell -G reinstate-admin alice", b"");
-    let passwords: String = ACCOUNTS[..2].iter().map(|(name, word)| format!("{name}:{word}\n")).collect();
-    say("chpasswd", passwords.as_bytes());
-    say("sync", b"");
+    reinstate_tests::donor::configure(say, &enrolment);
     enrolment.der().unwrap()
-}
-
-fn tar(root: &Path) -> Vec<u8> {
-    let there = TAKEN.into_iter().filter(|path| root.join(path).exists());
-    let packed = Command::new("tar")
-        .args(["-c", "--owner=root:0", "--group=root:0", "-C"])
-        .arg(root)
-        .args(there)
-        .output()
-        .unwrap();
-    assert!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));
-    packed.stdout
 }
 
 /// Waits for the end of the job that runs, and gives what `show restore` says then.

@@ -6,7 +6,6 @@ mod donor;
 mod harness;
 mod ipv6;
 mod machines;
-mod picture;
 mod promises;
 mod replacement;
 mod restore;

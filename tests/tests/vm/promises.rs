@@ -4,11 +4,11 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::process::Child;
 
+use reinstate_tests::outside::Picture;
 use reinstate_tests::promises::{self, Replacement};
 use reinstate_tests::vm::{BOOT, FACTORY_ADDRESS, Hardware, Said, Vm, kept, until};
 
 use crate::donor::{ACCOUNTS, ADDRESS, donor};
-use crate::picture::Picture;
 
 struct New {
     vm: Vm,

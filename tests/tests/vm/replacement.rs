@@ -6,12 +6,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use reinstate_tests::manager::{Mood, Told};
+use reinstate_tests::outside::Picture;
 use reinstate_tests::sshd::{Account, Sshd, SshdOptions};
 use reinstate_tests::vm::{BOOT, Console, FACTORY_ADDRESS, Hardware, SERVER, Vm, kept, until};
 use tempfile::TempDir;
 
 use crate::donor::{ACCOUNTS, ADDRESS, donor, end_of_job};
-use crate::picture::Picture;
 
 /// What the image ships with, to be changed at the first login.
 pub const FACTORY_PASSWORD: &str = "admin";
