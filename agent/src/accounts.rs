@@ -72,7 +72,7 @@ impl Wanted {
     ///
     /// # Errors
     /// `account-refused`, naming the account.
-    pub fn permit(&self, rules: &Accounts, here: Option<&Database>) -> Result<(), Failure> {
+    pub fn permit(&self, rules: &Accounts, here: &Database) -> Result<(), Failure> {
         let is_person = |record: &&Record| record.id().is_some_and(|id| rules.covers(id));
         let people: BTreeSet<&str> = self.passwd.0.iter().filter(is_person).map(Record::name).collect();
         let system: BTreeSet<&str> =
@@ -93,15 +93,27 @@ impl Wanted {
             self.group.0.iter().filter(|group| !is_open(group)).map(Record::name).collect();
         for group in self.group.0.iter().chain(&self.gshadow.0).filter(|group| closed.contains(group.name()))
         {
+            let text = group.0.get(1).map_or("", String::as_str);
+            if !text.is_empty() && !text.starts_with(['*', '!', 'x']) {
+                return Err(refused(group, "is a system group and would have a password".into()));
+            }
             if let Some(person) = group.members().find(|name| !system.contains(name)) {
                 let why = format!("is a member of the system group {}", one_line(group.name()));
                 return Err(refused(&Record(vec![person.to_owned()]), why));
             }
         }
+        let administered = |group: &&Record| group.0.get(2).is_some_and(|names| !names.is_empty());
+        if let Some(group) = self.gshadow.0.iter().filter(|g| closed.contains(g.name())).find(administered) {
+            return Err(refused(group, "is a system group and would have an administrator".into()));
+        }
         let password = |record: &Record| record.0.get(1).cloned().unwrap_or_default();
+        for account in self.passwd.0.iter().filter(|account| system.contains(account.name())) {
+            if !password(account).starts_with(['*', '!', 'x']) {
+                return Err(refused(account, "is the system's and would have its password in passwd".into()));
+            }
+        }
         for account in self.shadow.0.iter().filter(|account| !people.contains(account.name())) {
-            let known =
-                here.is_none_or(|here| here.get(account.name()).map(password) == Some(password(account)));
+            let known = here.get(account.name()).map(password) == Some(password(account));
             if !known && !password(account).starts_with(['*', '!']) {
                 return Err(refused(account, "is the system's and would get another password".into()));
             }
@@ -111,8 +123,8 @@ impl Wanted {
 }
 
 fn refused(account: &Record, why: String) -> Failure {
-    Failure::new(Code::AccountRefused, format!("the account '{}' {why}", one_line(account.name())))
-        .hint("take that out of the configuration, or have the domain's accounts.groups name the group")
+    Failure::new(Code::AccountRefused, format!("'{}' {why}", one_line(account.name())))
+        .hint("set that right here or in the backup; which system groups are open is in the domain's accounts.groups")
 }
 
 #[cfg(test)]
@@ -133,7 +145,7 @@ mod tests {
 
     fn permit(passwd: &str, shadow: &str, group: &str, here: &str) -> Result<(), Failure> {
         let [passwd, shadow, group, here] = [passwd, shadow, group, here].map(database);
-        Wanted { passwd, shadow, group, gshadow: Database::default() }.permit(&rules(), Some(&here))
+        Wanted { passwd, shadow, group, gshadow: Database::default() }.permit(&rules(), &here)
     }
 
     #[test]
@@ -163,6 +175,8 @@ mod tests {
     fn a_system_account_gets_no_password_but_keeps_the_one_it_has() {
         let open = SHADOW.replace("root:*", "root:$6$b");
         assert!(permit(PASSWD, &open, GROUP, SHADOW).unwrap_err().message.contains("'root'"));
+        assert!(permit(&PASSWD.replace("sshd:x", "sshd:$6$b"), SHADOW, GROUP, SHADOW).is_err());
+        assert!(permit(PASSWD, SHADOW, &GROUP.replace("disk:x", "disk:$6$b"), SHADOW).is_err());
         permit(PASSWD, &open, GROUP, &open).unwrap();
         permit(PASSWD, SHADOW, GROUP, &open).unwrap();
     }

@@ -2,10 +2,10 @@
 
 use reinstate_api::{Code, Failure};
 
-use crate::files::{Folder, found};
+use crate::files::{Folder, Writer, found};
 
 /// Readable for administrators, so that a backup can be copied off: the folder hands its group down.
-pub const MODE: u32 = 0o640;
+const MODE: u32 = 0o640;
 
 /// Free space that a new backup leaves to everything else: 16 MiB.
 const SPARE: u64 = 16 << 20;
@@ -26,6 +26,13 @@ pub fn check_name(file: &str) -> Result<(), Failure> {
     }
     Err(Failure::new(Code::BadRequest, format!("'{file}' is not a backup's file name"))
         .hint("give the name of a file in /var/sf/backup, without a folder; `show backups` lists them"))
+}
+
+/// Makes a file for a backup, whatever this process' own files are like.
+pub fn create(backups: &Folder, name: &str) -> Result<Writer, Failure> {
+    let writer = backups.create(name, MODE)?;
+    writer.set_mode(MODE)?;
+    Ok(writer)
 }
 
 /// Is there room for so many bytes more?

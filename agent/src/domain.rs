@@ -151,7 +151,7 @@ impl Domain {
                     Code::LineRefused,
                     format!("{path}, line {}: '{line}' is never activated by domain '{}'", at + 1, self.name),
                 )
-                .hint("the backup holds a setting that runs programs or makes an account equal to root"));
+                .hint("a setting that runs programs or lets somebody in who should not be; the domain's refuse rules say which"));
             }
         }
         Ok(())

@@ -77,7 +77,7 @@ impl Part {
             let text = toml::to_string(&origin)
                 .map_err(|e| Failure::new(Code::Internal, format!("{record} cannot be written: {e}")))?;
             folder.replace(&record, text.as_bytes(), 0o600)?;
-            folder.create(&name, backups::MODE)?
+            backups::create(folder, &name)?
         };
         Ok(Self { folder: folder.clone(), name, writer, have })
     }

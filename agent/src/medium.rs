@@ -80,7 +80,7 @@ fn digest(content: &mut impl Read) -> io::Result<Digest> {
 
 fn copy(from: &mut dyn Read, to: &Folder, part: &str) -> Result<(), Failure> {
     let cannot = |e: io::Error| Failure::io("cannot copy the backup from the medium", &e);
-    let mut to = io::BufWriter::with_capacity(256 << 10, to.create(part, backups::MODE)?);
+    let mut to = io::BufWriter::with_capacity(256 << 10, backups::create(to, part)?);
     io::copy(from, &mut to).map_err(cannot)?;
     to.flush().map_err(cannot)?;
     Ok(to.into_inner().map_err(|e| cannot(e.into_error()))?.sync()?)

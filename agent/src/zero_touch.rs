@@ -13,7 +13,8 @@ use reinstate_api::{Code, Failure, HistoryEntry, JobKind, Outcome, Secret, one_l
 use serde::Deserialize;
 
 use crate::activate::ACTIVATED;
-use crate::domain::{Domain, Domains};
+use crate::diff;
+use crate::domain::{Domains, Policy};
 use crate::facts;
 use crate::files::{Folder, found};
 use crate::live;
@@ -101,7 +102,7 @@ fn is_new(state: &State) -> bool {
     state.active == 0 && !state.history.iter().any(changed)
 }
 
-/// Registered with no manager, and every file as the factory generation has it.
+/// Registered with no manager, and all that a restore replaces or removes as the factory generation has it.
 fn is_as_delivered(
     root: &Folder,
     profile: &Profile,
@@ -112,13 +113,19 @@ fn is_as_delivered(
         return Ok(false);
     }
     let (live, factory) = (live::scan(root, domains)?, store.generation(0)?.index()?);
-    let same = |domain: &Domain| {
-        let (here, there) = (live.domain(&domain.name), factory.domain(&domain.name));
-        let mut both = here.zip(there);
-        live.domain(&domain.name).count() == factory.domain(&domain.name).count()
-            && both.all(|(here, there)| here.path == there.path && here.same(there))
-    };
-    Ok(domains.stored().all(same))
+    let present = domains.stored().map(|domain| domain.name.clone()).collect();
+    let mut changed = diff::exact(domains, &present, &live, &factory)
+        .into_iter()
+        .filter(|change| {
+            let policy = domains.get(&change.domain).map(|domain| domain.restore);
+            matches!(policy, Some(Policy::Replace | Policy::Remove))
+        })
+        .flat_map(|change| change.added.into_iter().chain(change.changed).chain(change.removed));
+    if let Some(path) = changed.next() {
+        tracing::info!("{path} is not as it was at the first start");
+        return Ok(false);
+    }
+    Ok(true)
 }
 
 /// Restores what is offered.

@@ -7,21 +7,31 @@ use reinstate_api::{Code, Failure, one_line};
 
 use crate::accounts::{Database, Wanted};
 use crate::domain::Domains;
-use crate::files::{Folder, found};
+use crate::files::Folder;
 use crate::store::{Generation, Names, SealKey};
-use crate::tree::{Entry, EntryKind, Index};
+use crate::tree::{Entry, EntryKind, Index, TreePath};
 
 /// The largest file that is read whole, to be looked at or to be unsealed: 16 MiB.
 pub const MAX_WHOLE: u64 = 16 << 20;
 
-/// Would activation take this generation? Paths, links, owners and lines are looked at.
+/// Would activation take this generation? Paths, links, owners, accounts and lines are looked at; `live` is the snapshot of what is
+/// there.
 ///
 /// # Errors
 /// The first thing that it would refuse, by name.
-pub fn accept(root: &Folder, domains: &Domains, generation: &Generation) -> Result<(), Failure> {
+pub fn accept(
+    root: &Folder,
+    domains: &Domains,
+    generation: &Generation,
+    live: &Generation,
+) -> Result<(), Failure> {
     let index = generation.index()?;
     permit(domains, generation, &index)?;
-    permit_accounts(domains, generation, &index, None)?;
+    let (live_index, live_key) = (live.index()?, live.key()?);
+    permit_accounts(domains, generation, &index, |path| {
+        let entry = live_index.iter().map(|(_, entry)| entry).find(|entry| entry.path == *path);
+        entry.filter(|entry| entry.is_file()).map(|entry| whole(live, entry, &live_key)).transpose()
+    })?;
     let (names, key) = (names(root, generation, &index)?, generation.key()?);
     for (name, entry) in index.iter() {
         names.ids(&entry.path, &entry.owner, &entry.group)?;
@@ -70,12 +80,12 @@ pub(super) fn permit(domains: &Domains, generation: &Generation, index: &Index) 
     Ok(())
 }
 
-/// As [`Wanted::permit`]; only root can read what is `live`.
+/// As [`Wanted::permit`]; `live` reads what is there.
 pub(super) fn permit_accounts(
     domains: &Domains,
     generation: &Generation,
     index: &Index,
-    live: Option<&Folder>,
+    live: impl Fn(&TreePath) -> Result<Option<Vec<u8>>, Failure>,
 ) -> Result<(), Failure> {
     let key = generation.key()?;
     for domain in domains.stored() {
@@ -85,12 +95,9 @@ pub(super) fn permit_accounts(
             Some(entry) => Database::parse(&entry.path, &whole(generation, entry, &key)?),
             None => Ok(Database::default()),
         };
-        let here = match (live, find("shadow")) {
-            (Some(live), Some(entry)) => {
-                let text = found(live.read(&entry.path, MAX_WHOLE))?.unwrap_or_default();
-                Some(Database::parse(&entry.path, &text)?)
-            }
-            _ => None,
+        let here = match find("shadow") {
+            Some(entry) => Database::parse(&entry.path, &live(&entry.path)?.unwrap_or_default())?,
+            None => Database::default(),
         };
         Wanted {
             passwd: read("passwd")?,
@@ -98,7 +105,7 @@ pub(super) fn permit_accounts(
             group: read("group")?,
             gshadow: read("gshadow")?,
         }
-        .permit(rules, here.as_ref())?;
+        .permit(rules, &here)?;
     }
     Ok(())
 }

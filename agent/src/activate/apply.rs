@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use reinstate_api::{Code, Failure};
 use sha2::Digest as _;
 
-use super::accept::{names, permit, permit_accounts};
+use super::accept::{MAX_WHOLE, names, permit, permit_accounts};
 use crate::domain::{Domain, Domains, TEMPORARY};
 use crate::files::{Folder, Kind, found};
 use crate::live;
@@ -51,7 +51,7 @@ fn prepare<'a>(
 ) -> Result<(Target<'a>, Index), Failure> {
     let index = generation.index()?;
     permit(domains, generation, &index)?;
-    permit_accounts(domains, generation, &index, Some(root))?;
+    permit_accounts(domains, generation, &index, |path| Ok(found(root.read(path, MAX_WHOLE))?))?;
     let (names, key) = (names(root, generation, &index)?, generation.key()?);
     let target = Target { root, domains, generation, names, key };
     remove_temporaries(root, domains, &index)?;

@@ -79,14 +79,14 @@ impl Activation<'_> {
                 }
                 Some(Stage::Pending(switch)) => {
                     let Switch { target, from, .. } = *switch;
-                    let forward = switch.back.is_empty();
-                    if switch.boots > 0 {
+                    let (forward, cut_short) = (switch.back.is_empty(), switch.boots > 0);
+                    if cut_short {
                         tracing::warn!(
                             "the activation of generation {target} was cut short: it is done again"
                         );
                     }
                     // Until one was begun, what is live is whole, whatever becomes of the record.
-                    if switch.boots > 0 || !forward {
+                    if cut_short || !forward {
                         self.mark(NOT_WHOLE)?;
                     }
                     self.next(Job::activating)?;
@@ -95,8 +95,9 @@ impl Activation<'_> {
                             self.next(Job::activated)?;
                             return Ok(Done::Activated(target));
                         }
-                        // What was live still is: the way back has nothing to copy.
-                        Err(Unapplied::Untouched(failure)) if forward => {
+                        // What was live still is: the way back has nothing to copy. An activation that was cut short
+                        // before may have left a mixture.
+                        Err(Unapplied::Untouched(failure)) if forward && !cut_short => {
                             self.go_back(failure)?;
                             match self.tidy(from).and_then(|()| self.unseal(from)) {
                                 Ok(()) => {

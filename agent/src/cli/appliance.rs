@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use reinstate_api::{Code, Created, Failure, SOCKET};
@@ -32,6 +33,9 @@ const STATE_FOLDER: &str = "var/lib/reinstate";
 
 /// Where udev looks for what was decided at this boot.
 const LINKS: &str = "run/systemd/network";
+
+/// A medium that is found later than this at a boot is not looked at.
+const MEDIUM: Duration = Duration::from_secs(10);
 
 /// What sessions are told when the machine restarts.
 const FAREWELL: &str = "This appliance restarts to complete a restore of its configuration.";
@@ -152,7 +156,10 @@ impl Appliance {
             Done::Nothing => tracing::debug!("nothing to activate"),
             Done::Activated(number) => {
                 tracing::info!("generation {number} is the live configuration");
-                self.root.replace(ACTIVATED, b"", 0o644)?;
+                let noted = self.root.make_folders("run/reinstate", 0o755);
+                if let Err(error) = noted.and_then(|()| self.root.replace(ACTIVATED, b"", 0o644)) {
+                    tracing::error!("{error}");
+                }
             }
         }
         self.take_host_name()
@@ -226,6 +233,9 @@ impl Appliance {
         let Self { root, profile, domains, store, state } = &self;
         if !zero_touch::takes(root, profile, domains, store, &state.read()?)? {
             return Ok(());
+        }
+        if self.is_real() {
+            systemd::Medium::wait_for(MEDIUM);
         }
         let shown = if self.is_real() { systemd::Medium::show().map(Some) } else { Ok(None) };
         if let Err(failure) = &shown {

@@ -128,9 +128,14 @@ pub struct Accounts {
     /// Local accounts that stay although the backup lacks them.
     #[serde(default)]
     pub keep: Vec<String>,
-    /// System groups that accounts of the range may be members of; in every other one there are system accounts only.
-    #[serde(default)]
+    /// System groups that accounts of the range may be members of, the agent's own by default; in every other one there are
+    /// system accounts only.
+    #[serde(default = "administrators")]
     pub groups: Vec<String>,
+}
+
+fn administrators() -> Vec<String> {
+    vec!["reinstate-admin".into()]
 }
 
 impl Accounts {

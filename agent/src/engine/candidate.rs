@@ -38,7 +38,8 @@ pub(super) async fn acceptable(
     let (engine, generations) = (context.engine.clone(), [target.clone(), from.clone()]);
     let accepted = tokio::task::spawn_blocking(move || {
         let parts = engine.parts();
-        generations.iter().try_for_each(|generation| accept(&parts.root, &parts.domains, generation))
+        let live = &generations[1];
+        generations.iter().try_for_each(|generation| accept(&parts.root, &parts.domains, generation, live))
     });
     accepted.await.map_err(|_| ended_early())?
 }

@@ -122,8 +122,7 @@ impl Engine {
             ha: None,
             domains: domains.collect(),
         };
-        let mut out =
-            std::io::BufWriter::with_capacity(256 << 10, backups.create(part, crate::backups::MODE)?);
+        let mut out = std::io::BufWriter::with_capacity(256 << 10, crate::backups::create(backups, part)?);
         archive::write(&mut out, manifest, &index, &mut |_, entry| generation.open(entry, &key))?;
         out.flush().map_err(cannot)?;
         let writer = out.into_inner().map_err(|e| cannot(e.into_error()))?;

@@ -1,6 +1,8 @@
 //! What root's short processes ask systemd for.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use reinstate_api::{Code, Failure, one_line};
 
@@ -40,10 +42,18 @@ impl Medium {
     const DEVICE: &str = "/dev/disk/by-label/REINSTATE";
     const KINDS: [&str; 5] = ["iso9660", "udf", "vfat", "exfat", "ext4"];
 
+    /// At a boot a slow drive may be found later than everything else.
+    pub fn wait_for(limit: Duration) {
+        let until = Instant::now() + limit;
+        while !Path::new(Self::DEVICE).exists() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
     /// # Errors
     /// `not-found` where none is inserted.
     pub fn show() -> Result<Self, Failure> {
-        if !std::path::Path::new(Self::DEVICE).exists() {
+        if !Path::new(Self::DEVICE).exists() {
             return Err(Failure::new(Code::NotFound, "there is no medium with the label REINSTATE")
                 .hint("insert one, or attach it to the virtual machine"));
         }

@@ -27,7 +27,7 @@ impl Vm {
         // With a thread for each processor, code that a guest's kernel changes while it runs is at times executed half changed.
         all.push("-accel", "tcg,thread=single,tb-size=512");
         all.push("-machine", "q35");
-        let hidden = if hardware.manufacturer.starts_with("VMware") { ",-hypervisor" } else { "" };
+        let hidden = if hardware.is_vmware() { ",-hypervisor" } else { "" };
         all.push("-cpu", format!("max{hidden}"));
         all.push("-smp", "2");
         all.push("-m", hardware.memory.to_string());
@@ -107,7 +107,10 @@ impl Vm {
                 0 => match &hardware.link {
                     Link::Forwarded => all.push("-netdev", format!("user,id={link},{}", self.forwards())),
                     Link::Tap(name) => {
-                        all.push("-netdev", format!("tap,id={link},ifname={name},script=no,downscript=no"));
+                        all.push(
+                            "-netdev",
+                            format!("tap,id={link},ifname={name},script=no,downscript=no,vnet_hdr=off"),
+                        );
                     }
                 },
                 // Nobody is at the other end: what is sent is gone.

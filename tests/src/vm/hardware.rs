@@ -95,6 +95,10 @@ impl Hardware {
         self
     }
 
+    pub fn is_vmware(&self) -> bool {
+        self.manufacturer.starts_with("VMware")
+    }
+
     #[must_use]
     pub fn also(mut self, address: Ipv4Addr) -> Self {
         self.addresses.push(address);

@@ -110,15 +110,20 @@ impl Ssh {
         }
     }
 
-    fn url(&self, scheme: &str, path: &str) -> String {
-        format!("{scheme}://{}@{}{path}", self.user, self.door)
+    /// In words of their own: a URL cannot hold an address of IPv6.
+    fn port(&self) -> String {
+        format!("Port={}", self.door.port())
+    }
+
+    fn login(&self) -> String {
+        format!("{}@{}", self.user, self.door.ip())
     }
 
     /// Runs a command, with all of its standard input.
     pub fn said(&self, command: &str, input: impl AsRef<[u8]>) -> Said {
         let mut ssh = Command::new("ssh");
         self.options(&mut ssh);
-        ssh.arg("-T").arg(self.url("ssh", "")).arg(command);
+        ssh.arg("-T").args(["-o", &self.port(), &self.login()]).arg(command);
         run(ssh, input.as_ref())
     }
 
@@ -126,7 +131,7 @@ impl Ssh {
     pub fn spawn(&self, command: &str) -> Child {
         let mut ssh = Command::new("ssh");
         self.options(&mut ssh);
-        ssh.arg("-T").arg(self.url("ssh", "")).arg(command);
+        ssh.arg("-T").args(["-o", &self.port(), &self.login()]).arg(command);
         ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
     }
 
@@ -147,7 +152,8 @@ impl Ssh {
     pub fn fetch(&self, from: &str, to: &Path) {
         let mut sftp = Command::new("sftp");
         self.options(&mut sftp);
-        sftp.arg("-q").arg(self.url("sftp", &format!("/{from}"))).arg(to);
+        let place = format!("{}@[{}]:{from}", self.user, self.door.ip());
+        sftp.args(["-q", "-o", &self.port(), &place]).arg(to);
         let said = run(sftp, b"");
         assert!(said.ok && to.exists(), "cannot fetch {from}: {said:?}");
     }
@@ -156,7 +162,7 @@ impl Ssh {
     pub fn session(&self) -> Child {
         let mut ssh = Command::new("ssh");
         self.options(&mut ssh);
-        ssh.args(["-tt", "-e", "none"]).arg(self.url("ssh", ""));
+        ssh.args(["-tt", "-e", "none"]).args(["-o", &self.port(), &self.login()]);
         ssh.env("TERM", "xterm");
         ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap()
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use reinstate_api::{Code, Outcome};
+use reinstate_tests::fault::Kind;
 
 use crate::scene::{AGENT, Scene, Stage, each, random};
 use crate::trial::Job;
@@ -58,6 +59,27 @@ fn one_flipped_bit_in_the_staged_generation_takes_the_restore_back() {
         assert_ne!(failures[0].code, Code::Internal);
         trial.assert_rolled_back(&scene.old, expected);
         assert_eq!(trial.machine.reboots(), 0);
+    });
+}
+
+#[test]
+fn an_activation_cut_short_whose_target_is_damaged_by_then_ends_with_the_old_configuration_whole() {
+    let scene = Scene::get();
+    let probe = scene.trial(Stage::Committed);
+    let steps = probe.count(|kind| assert!(probe.activate(Some(kind))));
+    // The last ones put on record that it has ended.
+    let steps = steps - 8;
+    println!("activation: cut at every third of {steps} steps, then damaged");
+    each(&(0..steps).step_by(3).collect::<Vec<_>>(), |step| {
+        let why = format!("cut at step {step} of {steps}");
+        let mut trial = scene.trial(Stage::Committed);
+        assert!(!trial.activate(Some(Kind::Kill(step))), "{why}: it was not cut");
+        flip(&trial.root.join(format!("{AGENT}/generations/2/index.jsonl")), 4711);
+        trial.machine.start().unwrap();
+        trial.machine.wait_until_idle().unwrap();
+        trial.assert_is(&scene.old, &why);
+        let outcome = trial.history()[0].outcome.clone();
+        assert!(matches!(outcome, Outcome::RolledBack { .. }), "{why}: {outcome:?}");
     });
 }
 

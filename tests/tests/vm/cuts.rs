@@ -119,7 +119,7 @@ impl Asked {
     /// Lets it go through; what the new configuration is.
     fn uncut(&self) -> (Flushes, String) {
         let mut vm = self.answer("uncut");
-        vm.console().expect("Committed:", BOOT);
+        vm.console().expect("System will now reboot.", BOOT);
         let commit = vm.flushes();
         vm.qmp().expect("RESET", BOOT);
         let restart = vm.flushes();

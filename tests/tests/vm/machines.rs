@@ -29,7 +29,10 @@ fn is_an_appliance(vm: &Vm, driver: &str) {
         .said(&format!("reinstate-shell -c 'restore remote-manager-backup {} check'", file.trim()), "Y\n");
     assert!(check.ok, "{check:?}");
     let failed = look("systemctl --failed --plain --no-legend");
-    assert_eq!(failed, "", "units that failed");
+    // The emulator has VMware's hardware, and not the way to its host.
+    let tools = |line: &&str| vm.hardware().is_vmware() && line.starts_with("open-vm-tools.service ");
+    let failed: Vec<_> = failed.lines().filter(|line| !tools(line)).collect();
+    assert!(failed.is_empty(), "units that failed: {failed:?}");
 }
 
 #[test]
