@@ -34,10 +34,14 @@ pub fn error(failure: &Failure) {
 
 /// Said on the machine's console as well: there may be no other way to hear of it.
 pub fn on_console(failure: &Failure) {
+    tell_console(&format!("{failure}\r\nreinstate: {}", failure.hint));
+}
+
+/// For whoever waits at the machine's console; without one there is the journal.
+pub fn tell_console(text: &str) {
     let console = std::fs::OpenOptions::new().write(true).open("/dev/console");
-    // Without a console there is the journal.
     if let Ok(mut console) = console {
-        let _ = writeln!(console, "\r\nreinstate: {failure}\r\nreinstate: {}\r", failure.hint);
+        let _ = write!(console, "\r\nreinstate: {text}\r\n");
     }
 }
 

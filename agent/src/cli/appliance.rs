@@ -152,10 +152,20 @@ impl Appliance {
 
     fn activate(self) -> Result<(), Failure> {
         let _alone = self.store.alone()?;
+        let tell = |text: &str| {
+            if self.is_real() {
+                log::tell_console(text)
+            }
+        };
+        if let Some(Stage::Pending(switch)) = self.state.read()?.job.map(|job| job.stage) {
+            tell(&format!("activating generation {}", switch.target));
+        }
         match self.activation().run()? {
             Done::Nothing => tracing::debug!("nothing to activate"),
             Done::Activated(number) => {
-                tracing::info!("generation {number} is the live configuration");
+                let done = format!("generation {number} is the live configuration");
+                tracing::info!("{done}");
+                tell(&done);
                 let noted = self.root.make_folders("run/reinstate", 0o755);
                 if let Err(error) = noted.and_then(|()| self.root.replace(ACTIVATED, b"", 0o644)) {
                     tracing::error!("{error}");

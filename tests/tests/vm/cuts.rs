@@ -19,10 +19,11 @@ const FILES: usize = 60;
 /// What the activation says in the journal at the boot after it was cut short.
 const CUT_SHORT: &str = "was cut short: it is done again";
 
-/// Moments before the commit, between it and the restart, and after the restart.
-const BEFORE: [f64; 3] = [0.1, 0.45, 0.8];
+/// Moments before the commit, between it and the restart, while the activation goes on, and after it.
+const BEFORE: [f64; 2] = [0.2, 0.7];
 const BETWEEN: [f64; 1] = [0.5];
-const AFTER: [f64; 6] = [0.08, 0.2, 0.35, 0.5, 0.65, 0.95];
+const INSIDE: [f64; 6] = [0.1, 0.25, 0.4, 0.55, 0.7, 0.85];
+const AFTER: [f64; 1] = [0.5];
 
 /// A replacement that was stopped at the question.
 struct Asked {
@@ -37,6 +38,8 @@ struct Asked {
 struct Flushes {
     commit: u64,
     restart: u64,
+    activating: u64,
+    live: u64,
     end: u64,
 }
 
@@ -50,13 +53,14 @@ fn wherever_the_power_goes_the_configuration_is_wholly_the_old_or_the_new_one() 
     let parts = [
         (&BEFORE[..], 0, flushes.commit),
         (&BETWEEN[..], flushes.commit, flushes.restart),
-        (&AFTER[..], flushes.restart, flushes.end),
+        (&INSIDE[..], flushes.activating, flushes.live),
+        (&AFTER[..], flushes.live, flushes.end),
     ];
     let mut ends = Vec::new();
     for (number, (shares, from, to)) in parts.into_iter().enumerate() {
         for share in shares {
             let after = from + ((to - from) as f64 * share) as u64;
-            ends.push(asked.cut(after, number == 2, &new));
+            ends.push(asked.cut(after, number >= 2, &new));
         }
     }
     for end in &ends {
@@ -123,12 +127,16 @@ impl Asked {
         let commit = vm.flushes();
         vm.qmp().expect("RESET", BOOT);
         let restart = vm.flushes();
+        vm.console().expect("reinstate: activating generation", BOOT);
+        let activating = vm.flushes();
+        vm.console().expect("is the live configuration", BOOT);
+        let live = vm.flushes();
         vm.wait_for_ssh(ADDRESS);
         let end = vm.flushes();
         let shown = end_of_job(&vm, ADDRESS);
         assert!(shown.contains(": succeeded"), "{shown}");
         let new = vm.look(ADDRESS, "reinstated scan");
-        (Flushes { commit, restart, end }, new)
+        (Flushes { commit, restart, activating, live, end }, new)
     }
 
     /// Cuts the power after so many flushes, boots, and looks.
