@@ -132,16 +132,17 @@ fn environment(properties: &[(&str, &str)]) -> String {
 fn an_appliance_comes_up_with_what_it_was_deployed_with() {
     let folder = kept("deployed");
     let password = "Deployed & \"quoted\" <45>";
+    // Nobody is there, so it has to be said that it was tried.
+    let key = "A".repeat(43);
+    let offer =
+        format!("host = '192.168.45.100', user = 'vault', path = '/a.tar', fingerprint = 'SHA256:{key}'");
     let said = environment(&[
         ("hostname", "fw-deployed"),
         ("address", &format!("{ADDRESS}/24")),
         ("gateway", "192.168.45.2"),
         ("dns", "192.168.45.3,192.168.45.4"),
         ("admin-password", password),
-        (
-            "restore",
-            "host = '192.168.45.100', user = 'vault', path = '/a.tar', fingerprint = 'SHA256:unknown'",
-        ),
+        ("restore", &offer),
     ]);
     let mut hardware = Hardware::new("deployed", 0x52).vmware().also(ADDRESS);
     hardware.image = raw_copy(&image("reinstate.qcow2"), &folder.join("disk.raw"));
