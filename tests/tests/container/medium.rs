@@ -18,6 +18,9 @@ fn import(kind: &'static str, format: Format, unpack: fn(&Path, &Path) -> Comman
     apart(kind, |site| {
         let donor = donor();
         let mut new = Replacement::boot(site);
+        // What is there so early, a new appliance takes by itself.
+        let over = "journalctl -b -o cat -u reinstate-zero-touch.service | grep -q 'neither a medium nor a credential'";
+        new.container.look(&format!("until {over}; do sleep 0.2; done"));
         let missing = new.shell("backup import medium", "");
         assert_eq!(missing.status, Some(1), "{missing:?}");
         assert!(missing.out.contains("there is no medium with the label REINSTATE"), "{missing:?}");
