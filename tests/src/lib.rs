@@ -20,15 +20,33 @@ pub mod server;
 pub mod sshd;
 pub mod vm;
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 /// Why the harness itself could not go on.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// Runs a program that has to succeed.
+pub fn must(command: &mut Command) {
+    let done = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// The folder of a suite below `target`, made where it is missing.
+pub(crate) fn target(suite: &str) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
+    let folder = target.join(suite);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder.canonicalize().unwrap()
+}
+
 /// Says what was being done, and to which path.
 pub(crate) fn doing<T, E: std::fmt::Display>(
     what: &str,
-    path: &std::path::Path,
+    path: &Path,
     result: std::result::Result<T, E>,
 ) -> Result<T> {
     result.map_err(|error| format!("cannot {what} {}: {error}", path.display()).into())

@@ -1,8 +1,10 @@
 //! What others see of an appliance that runs. Two that are alike cannot be told apart by it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::vm::Ssh;
 
@@ -55,6 +57,14 @@ impl Picture {
 
 fn login(name: &str, password: &str) -> String {
     format!("{name} with '{password}'")
+}
+
+/// Whether an SSH server says its name at this door.
+pub(crate) fn answers(door: SocketAddr, patience: Duration) -> bool {
+    let Ok(mut stream) = TcpStream::connect_timeout(&door, patience) else { return false };
+    let mut start = [0; 4];
+    stream.set_read_timeout(Some(patience)).unwrap();
+    stream.read_exact(&mut start).is_ok() && start == *b"SSH-"
 }
 
 /// Every key that its SSH server has.

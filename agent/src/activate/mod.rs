@@ -114,7 +114,6 @@ impl Activation<'_> {
                 // Each boot tries once more what the last one could not.
                 Some(Stage::Broken(switch)) => {
                     let target = switch.target;
-                    self.mark(NOT_WHOLE)?;
                     if let Err(failed) = self.apply(target) {
                         tracing::error!("generation {target}: {}", failed.failure());
                         return Err(self.broken(&switch.back));

@@ -61,7 +61,7 @@ pub async fn receive(
             };
             let backups = context.engine.backups().map_err(one)?;
             let known = clash(&backups, &file, remote.size, "the server's").map_err(one)?;
-            let known = Vec::from_iter(known);
+            let known = known.into_iter().collect();
             let part = Part::open(&backups, &file, location, &remote).map_err(one)?;
             let from = part.have();
             if from > 0 {

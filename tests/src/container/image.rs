@@ -7,7 +7,7 @@ use crate::vm::{image, largest_partition, raw_copy};
 
 /// The image's disk as it is, made once for each build of the image, and the place in it where its largest partition begins.
 pub fn disk() -> (PathBuf, u64) {
-    let folder = super::target();
+    let folder = crate::target("container");
     // Two runs do not make it at one time; the lock goes with the file's end.
     let lock = File::create(folder.join("disk.lock")).unwrap();
     lock.lock().unwrap();

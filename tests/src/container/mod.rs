@@ -10,15 +10,15 @@ mod process;
 mod site;
 
 use std::fs;
-use std::io::Read;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::appliance::Appliance;
-use crate::outside::Reached;
+use crate::must;
+use crate::outside::{self, Reached};
 use crate::vm::{Console, Key, Said, Ssh, until};
 use process::{Boot, Process, RESTART};
 
@@ -89,7 +89,7 @@ impl<'a> Container<'a> {
         }
         let at = |name: &str| place.join(name).display().to_string();
         let options = format!("lowerdir={},upperdir={},workdir={}", site.layers(), at("upper"), at("work"));
-        run(Command::new("mount").args(["-t", "overlay", "overlay", "-o", &options]).arg(at("root")));
+        must(Command::new("mount").args(["-t", "overlay", "overlay", "-o", &options]).arg(at("root")));
         hardware.appliance.build_hardware(&place.join("hardware")).unwrap();
         // There is no disk to mount or to check.
         fs::write(place.join("root/etc/fstab"), "").unwrap();
@@ -118,6 +118,12 @@ impl<'a> Container<'a> {
 
     pub fn hardware(&self) -> &Hardware {
         &self.hardware
+    }
+
+    /// To be changed while it is off.
+    pub fn hardware_mut(&mut self) -> &mut Hardware {
+        assert!(self.running.is_none(), "{} is on", self.hardware.name);
+        &mut self.hardware
     }
 
     /// Its file system, without what it has mounted itself.
@@ -186,7 +192,7 @@ impl<'a> Container<'a> {
         let init = self.running.as_ref().and_then(Process::init).expect("the container is on");
         let node = disk.node.display();
         let [major, minor] = disk.number.map(|number| number.to_string());
-        run(Command::new("nsenter").args(["--target", &init.to_string(), "--mount", "mknod"]).args([
+        must(Command::new("nsenter").args(["--target", &init.to_string(), "--mount", "mknod"]).args([
             &node.to_string(),
             "b",
             &major,
@@ -203,11 +209,7 @@ impl<'a> Container<'a> {
 
     /// Whether an SSH server says its name at an address.
     pub fn answers(&self, address: impl Into<IpAddr>) -> bool {
-        let patience = Duration::from_secs(2);
-        let Ok(mut stream) = TcpStream::connect_timeout(&self.door(address), patience) else { return false };
-        let mut start = [0; 4];
-        stream.set_read_timeout(Some(patience)).unwrap();
-        stream.read_exact(&mut start).is_ok() && start == *b"SSH-"
+        outside::answers(self.door(address), Duration::from_secs(2))
     }
 
     pub fn wait_for_ssh(&self, address: impl Into<IpAddr>) {
@@ -283,19 +285,4 @@ impl Drop for Container<'_> {
         self.running = None;
         let _ = Command::new("umount").arg("-l").arg(self.root()).output();
     }
-}
-
-/// `target/container`, made where it is missing.
-fn target() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
-    let folder = target.join("container");
-    fs::create_dir_all(&folder).unwrap();
-    folder.canonicalize().unwrap()
-}
-
-/// Runs a program that has to succeed.
-fn run(command: &mut Command) {
-    let done = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
 }

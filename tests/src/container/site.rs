@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 
-use super::{image, run, target};
+use super::image;
 use crate::appliance::{install_profile, reference_profile};
+use crate::must;
 use crate::vm::SERVER;
 
 /// Interfaces in the order of the bus; the bridge that the other end is on, where there is one.
@@ -40,23 +41,23 @@ pub fn apart<T: Send>(name: &str, test: impl FnOnce(&Site) -> T + Send) -> T {
 
 impl Site {
     fn enter(name: &str) -> Self {
-        let folder = target().join(name);
+        let folder = crate::target("container").join(name);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
         let (disk, offset) = image::disk();
         let place = tempfile::tempdir().unwrap();
         unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET).expect("namespaces need root");
-        run(Command::new("mount").args(["--make-rprivate", "/"]));
+        must(Command::new("mount").args(["--make-rprivate", "/"]));
         for memory in [place.path(), Path::new("/run")] {
-            run(Command::new("mount").args(["-t", "tmpfs", "-o", "mode=755", "tmpfs"]).arg(memory));
+            must(Command::new("mount").args(["-t", "tmpfs", "-o", "mode=755", "tmpfs"]).arg(memory));
         }
         let site = Self { folder, place, containers: AtomicU32::new(0) };
         fs::create_dir(site.image()).unwrap();
         let options = format!("loop,ro,offset={offset}");
-        run(Command::new("mount").args(["-t", "ext4", "-o", &options]).arg(disk).arg(site.image()));
+        must(Command::new("mount").args(["-t", "ext4", "-o", &options]).arg(disk).arg(site.image()));
         fs::create_dir(site.place("package")).unwrap();
         if let Some(package) = std::env::var_os("REINSTATE_PACKAGE") {
-            run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(site.place("package")));
+            must(Command::new("dpkg-deb").arg("--extract").arg(package).arg(site.place("package")));
             // The agent reads the profile that it came with.
             install_profile(&site.place("package"), &reference_profile()).unwrap();
         }
@@ -127,5 +128,5 @@ impl Drop for Site {
 
 /// One command of iproute2.
 pub fn ip(command: &str) {
-    run(Command::new("ip").args(command.split(' ')));
+    must(Command::new("ip").args(command.split(' ')));
 }

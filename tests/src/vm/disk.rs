@@ -6,6 +6,8 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::must;
+
 /// A disk over another one that is only read.
 pub(super) fn overlay(backing: &Path, disk: &Path) {
     let format = backing.extension().and_then(OsStr::to_str).expect("a disk's name ends with its format");
@@ -21,7 +23,7 @@ pub(super) fn overlay(backing: &Path, disk: &Path) {
 
 /// The disk with everything below it, as one file that is raw.
 pub fn raw_copy(disk: &Path, raw: &Path) -> PathBuf {
-    run(Command::new("qemu-img").args(["convert", "-O", "raw"]).arg(disk).arg(raw));
+    must(Command::new("qemu-img").args(["convert", "-O", "raw"]).arg(disk).arg(raw));
     raw.to_owned()
 }
 
@@ -29,7 +31,7 @@ pub fn raw_copy(disk: &Path, raw: &Path) -> PathBuf {
 pub fn with_root<T>(raw: &Path, look: impl FnOnce(&Path) -> T) -> T {
     let root = tempfile::tempdir().unwrap();
     let offset = largest_partition(&mut File::open(raw).unwrap());
-    run(Command::new("mount").args(["-o", &format!("loop,offset={offset}")]).arg(raw).arg(root.path()));
+    must(Command::new("mount").args(["-o", &format!("loop,offset={offset}")]).arg(raw).arg(root.path()));
     let mounted = Mounted(root.path());
     let seen = look(mounted.0);
     drop(mounted);
@@ -40,12 +42,8 @@ struct Mounted<'a>(&'a Path);
 
 impl Drop for Mounted<'_> {
     fn drop(&mut self) {
-        run(Command::new("umount").arg(self.0));
+        must(Command::new("umount").arg(self.0));
     }
-}
-
-fn run(command: &mut Command) {
-    assert!(command.status().unwrap().success(), "{command:?}");
 }
 
 /// Where a GPT's largest partition begins, in bytes.

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::must;
+
 const LABEL: &str = "REINSTATE";
 
 /// Room for the small archives of tests.
@@ -39,26 +41,22 @@ impl Medium {
             File::create(file).and_then(|file| file.set_len(BYTES)).unwrap();
         }
         match format {
-            Format::Ext4 => run(Command::new("mke2fs")
-                .args(["-q", "-t", "ext4", "-L", LABEL, "-d"])
-                .arg(content)
-                .arg(file)),
+            Format::Ext4 => must(
+                Command::new("mke2fs").args(["-q", "-t", "ext4", "-L", LABEL, "-d"]).arg(content).arg(file),
+            ),
             Format::Fat => {
-                run(Command::new("mkfs.vfat").args(["-n", LABEL]).arg(file));
+                must(Command::new("mkfs.vfat").args(["-n", LABEL]).arg(file));
                 for (name, _) in files {
-                    run(Command::new("mcopy").arg("-i").arg(file).arg(content.join(name)).arg("::"));
+                    must(Command::new("mcopy").arg("-i").arg(file).arg(content.join(name)).arg("::"));
                 }
             }
-            Format::Disc => run(Command::new("xorriso")
-                .args(["-as", "mkisofs", "-quiet", "-R", "-J", "-V", LABEL, "-o"])
-                .arg(file)
-                .arg(content)),
+            Format::Disc => must(
+                Command::new("xorriso")
+                    .args(["-as", "mkisofs", "-quiet", "-R", "-J", "-V", LABEL, "-o"])
+                    .arg(file)
+                    .arg(content),
+            ),
         }
         Self { format, path }
     }
-}
-
-fn run(command: &mut Command) {
-    let done = command.output().unwrap();
-    assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
 }

@@ -15,8 +15,7 @@ mod wire;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -29,7 +28,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::outside::Reached;
+use crate::outside::{self, Reached};
 
 pub use console::Console;
 pub(crate) use disk::largest_partition;
@@ -64,12 +63,10 @@ pub fn image(file: &str) -> PathBuf {
 
 /// A folder for what a test leaves behind, emptied.
 pub fn kept(name: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
-    let folder = target.join("vm").join(name);
+    let folder = crate::target("vm").join(name);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
-    folder.canonicalize().unwrap()
+    folder
 }
 
 /// Waits until `look` gives something.
@@ -275,11 +272,7 @@ impl Vm {
 
     /// Whether an SSH server says its name behind a guest address. A forwarded port itself is always open.
     pub fn answers(&self, address: impl Into<IpAddr>) -> bool {
-        let patience = Duration::from_secs(5);
-        let Ok(mut stream) = TcpStream::connect_timeout(&self.door(address), patience) else { return false };
-        let mut start = [0; 4];
-        stream.set_read_timeout(Some(patience)).unwrap();
-        stream.read_exact(&mut start).is_ok() && start == *b"SSH-"
+        outside::answers(self.door(address), Duration::from_secs(5))
     }
 
     pub fn wait_for_ssh(&self, address: impl Into<IpAddr>) {

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use reinstate_tests::container::apart;
 use reinstate_tests::donor::ADDRESS;
+use reinstate_tests::must;
 use reinstate_tests::vm::{Format, Medium};
 
 use crate::donor::donor;
@@ -35,7 +36,7 @@ fn import(kind: &'static str, format: Format, unpack: fn(&Path, &Path) -> Comman
             );
             let folder = new.container.root().join("srv/medium");
             fs::create_dir(&folder).unwrap();
-            run(&mut unpack(&medium.path, &folder));
+            must(&mut unpack(&medium.path, &folder));
             shown_instead(&new);
         }
         let said = new.shell("backup import medium", "");
@@ -69,11 +70,6 @@ fn shown_instead(new: &Replacement) {
     let what = "[Mount]\nWhat=/srv/medium\nType=none\nOptions=bind,ro,nosuid,nodev,noexec\n";
     new.container.drop_in("run-reinstate-medium.mount", what);
     new.container.look("systemctl daemon-reload");
-}
-
-fn run(command: &mut Command) {
-    let done = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
 #[test]

@@ -8,6 +8,26 @@ use crate::donor::donor;
 use crate::replacement::Replacement;
 use crate::server::{PASSWORD, Server, USER};
 
+/// Nobody is there.
+const OFFER: &str = "host = '192.168.45.99', user = 'a', path = '/a.tar', fingerprint = 'SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'\n";
+
+#[test]
+#[ignore = "needs root and the image: tests/containers"]
+fn an_appliance_that_somebody_has_configured_takes_nothing_though_it_has_never_run_a_job() {
+    apart("configured", |site| {
+        let mut new = Replacement::boot(site);
+        new.container.look("echo fw-b > /etc/hostname; sync; systemctl reboot --no-block");
+        new.container.wait_until_down();
+        new.container.hardware_mut().credentials.push(("reinstate.restore".into(), OFFER.into()));
+        new.container.start();
+        new.container.wait_for_boot();
+        let log = new.container.look("journalctl -b -o cat --no-pager -u reinstate-zero-touch.service");
+        assert!(log.contains("/etc/hostname is not as it was at the first start"), "{log}");
+        let history = new.shell("show restore", "").out;
+        assert!(history.contains("There was no restore"), "{history}");
+    });
+}
+
 #[test]
 #[ignore = "needs root and the image: tests/containers"]
 fn what_a_credential_offers_is_restored_once_at_the_first_boot() {

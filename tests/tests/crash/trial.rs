@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use reinstate_agent::activate::BROKEN;
+use reinstate_agent::job::Stage;
 use reinstate_agent::state::State;
 use reinstate_api::{Code, HistoryEntry, Outcome, Phase, Status};
 use reinstate_tests::client::Client;
@@ -148,6 +149,14 @@ impl Trial {
         match fs::read_to_string(self.root.join(AGENT).join("state.toml")) {
             Ok(text) => toml::from_str(&text).unwrap(),
             Err(_) => State::default(),
+        }
+    }
+
+    /// Activations that the pending job has begun; none once it is decided on.
+    pub fn boots(&self) -> Option<u32> {
+        match self.state().job?.stage {
+            Stage::Pending(switch) => Some(switch.boots),
+            _ => None,
         }
     }
 

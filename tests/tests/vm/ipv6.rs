@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
-use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
+use reinstate_tests::container::ip;
 use reinstate_tests::forge::Forge;
 use reinstate_tests::sshd::{Account, Sshd, SshdOptions};
 use reinstate_tests::vm::{FACTORY_ADDRESS, Hardware, Link, Vm, kept};
@@ -49,8 +49,7 @@ fn restore(file: &str, archive: &[u8]) {
         format!("address add 192.168.45.2/24 dev {LINK}"),
         format!("link set {LINK} up"),
     ] {
-        let done = Command::new("ip").args(command.split(' ')).status().unwrap();
-        assert!(done.success(), "ip {command}");
+        ip(&command);
     }
     let served = served(file, archive);
     let server = Sshd::start(&SshdOptions {
