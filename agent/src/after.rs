@@ -104,6 +104,7 @@ mod tests {
             from: 1,
             to: 2,
             notes: vec![taken_off, "3 private keys are sealed".into()],
+            overrides: Vec::new(),
             outcome,
         }
     }

@@ -9,7 +9,7 @@
 //! ```
 
 use jiff::Timestamp;
-use reinstate_api::{Code, Failure, HistoryEntry, JobKind, Outcome, Phase};
+use reinstate_api::{Code, Failure, HistoryEntry, JobKind, Outcome, Overridden, Phase};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -33,6 +33,9 @@ pub struct Job {
     /// What has to be told when it ends, for instance each VPN certificate that came off.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// What an admin went on against.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Overridden>,
     pub stage: Stage,
 }
 
@@ -80,7 +83,7 @@ type Next = Result<Job, Failure>;
 impl Job {
     pub fn new(id: Uuid, kind: JobKind, source: String, by: String, now: Timestamp) -> Self {
         let stage = Stage::Preparing { phase: Phase::Receiving };
-        Self { id, kind, source, by, started: now, notes: Vec::new(), stage }
+        Self { id, kind, source, by, started: now, notes: Vec::new(), overrides: Vec::new(), stage }
     }
 
     pub fn phase(&self) -> Phase {
@@ -109,10 +112,21 @@ impl Job {
         }
     }
 
+    /// An admin goes on against what was found.
+    pub fn overridden(mut self, overridden: Overridden) -> Next {
+        match self.stage {
+            Stage::Preparing { .. } => {
+                self.overrides.push(overridden);
+                Ok(self)
+            }
+            _ => Err(illegal(&self, "be overridden")),
+        }
+    }
+
     /// The point of no return.
     pub fn commit(mut self, target: u64, from: u64, notes: Vec<String>) -> Next {
         match self.stage {
-            Stage::Preparing { phase: Phase::Validating } => {
+            Stage::Preparing { phase: Phase::Committing } => {
                 self.stage = Stage::Pending(Switch { target, from, boots: 0, reboots: 0, back: Vec::new() });
                 self.notes = shortened(notes);
                 Ok(self)
@@ -205,8 +219,8 @@ impl Job {
 
     fn ended(self, outcome: Outcome, now: Timestamp, from: u64, to: u64) -> HistoryEntry {
         let phase = self.phase();
-        let Self { id, kind, source, by, started, notes, .. } = self;
-        HistoryEntry { id, kind, source, by, started, ended: now, phase, from, to, notes, outcome }
+        let Self { id, kind, source, by, started, notes, overrides, .. } = self;
+        HistoryEntry { id, kind, source, by, started, ended: now, phase, from, to, notes, overrides, outcome }
     }
 }
 
@@ -229,7 +243,7 @@ mod tests {
     }
 
     fn committed() -> Job {
-        job().advance(Phase::Validating).unwrap().commit(2, 1, vec![]).unwrap()
+        job().advance(Phase::Committing).unwrap().commit(2, 1, vec![]).unwrap()
     }
 
     fn why(code: Code) -> Vec<Failure> {
@@ -267,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_commit_needs_everything_before_it() {
-        for phase in [Phase::AwaitingAnswer, Phase::Locking, Phase::Snapshotting] {
+        for phase in [Phase::AwaitingAnswer, Phase::Locking, Phase::Snapshotting, Phase::Validating] {
             assert!(job().advance(phase).unwrap().commit(2, 1, vec![]).is_err(), "{phase}");
         }
         assert!(job().commit(2, 1, vec![]).is_err());

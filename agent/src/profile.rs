@@ -21,6 +21,8 @@ pub struct Profile {
     #[serde(default)]
     pub manager: Option<Manager>,
     #[serde(default)]
+    pub ha: Option<Ha>,
+    #[serde(default)]
     pub questions: Questions,
     #[serde(default)]
     pub health: Health,
@@ -116,6 +118,41 @@ fn devices() -> String {
 
 fn file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TreePath, D::Error> {
     domain::absolute(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+/// Where an HA pair or a cluster is described, and how its members reach each other.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Ha {
+    /// The group with all its members, this one too, in the manifest's form. No file: no group.
+    #[serde(deserialize_with = "file")]
+    pub group: TreePath,
+    /// The private key that every member of the group has, as OpenSSH writes it; a secret of a domain.
+    #[serde(deserialize_with = "file")]
+    pub key: TreePath,
+    /// The private host key of this member's own endpoint, as OpenSSH writes it; a secret of a domain.
+    #[serde(deserialize_with = "file")]
+    pub host_key: TreePath,
+    /// Where members answer: logical names of interfaces.
+    pub interfaces: Vec<String>,
+    /// The one of them that only joins members, and gets the backup's address for the time of a restore
+    /// where it has none.
+    #[serde(default)]
+    pub failover: Option<String>,
+    /// TCP; 1 to 65,535.
+    #[serde(default = "peer_port")]
+    pub port: u16,
+    /// Seconds for which a control node's rejoin may hold the group's locks; 1 to 86,400.
+    #[serde(default = "rejoin_deadline")]
+    pub rejoin_deadline: u64,
+}
+
+fn peer_port() -> u16 {
+    8306
+}
+
+fn rejoin_deadline() -> u64 {
+    1800
 }
 
 /// How long a job waits for an admin.
@@ -245,6 +282,19 @@ impl Profile {
                 interfaces.join(", "),
             )));
         }
+        if let Some(ha) = &self.ha {
+            for named in ha.interfaces.iter().chain(&ha.failover) {
+                if !interfaces.contains(named) {
+                    found.push(invalid(format!(
+                        "ha.interfaces has '{named}', which is not in hardware.interfaces ({})",
+                        interfaces.join(", ")
+                    )));
+                }
+            }
+            if ha.port == 0 {
+                found.push(invalid("ha.port is 0, of 1 to 65535".into()));
+            }
+        }
         if let Some(check_in) = self.manager.as_ref().and_then(|manager| manager.check_in.as_ref()) {
             let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
             let path = &check_in.path;
@@ -257,6 +307,7 @@ impl Profile {
             ("health.deadline", self.health.deadline, 3600),
             ("validators.time-limit", self.validators.time_limit, 3600),
             ("questions.answer-within", self.questions.answer_within, 86_400),
+            ("ha.rejoin-deadline", self.ha.as_ref().map_or(1, |ha| ha.rejoin_deadline), 86_400),
         ] {
             if !(1..=most).contains(&value) {
                 found.push(invalid(format!("{name} is {value} s, of 1 to {most} s")));
@@ -278,6 +329,20 @@ impl Manager {
     }
 }
 
+impl Ha {
+    /// What does not fit the domains.
+    fn problem(&self, domains: &Domains) -> Option<String> {
+        let owner = |path: &TreePath| domains.stored().find(|domain| domain.owns(path));
+        if owner(&self.group).is_none() {
+            return Some(format!("ha.group is '{}', which no domain owns", self.group));
+        }
+        [("ha.key", &self.key), ("ha.host-key", &self.host_key)].into_iter().find_map(|(name, path)| {
+            let sealed = owner(path).is_some_and(|domain| domain.is_secret(path));
+            (!sealed).then(|| format!("{name} is '{path}', which no domain has among its secrets"))
+        })
+    }
+}
+
 /// The appliance's profile and domains: the vendor's, and what overrides them.
 pub fn load(root: &Folder) -> Result<(Profile, Domains), Vec<Failure>> {
     load_places(root, &dropin::PLACES)
@@ -293,10 +358,13 @@ fn load_places(root: &Folder, places: &[&str]) -> Result<(Profile, Domains), Vec
     let profile = Profile::from_fragments(&dropin::load(root, places, "profile.d").map_err(one)?);
     let domains = Domains::from_drop_ins(&dropin::load(root, places, "domains.d").map_err(one)?);
     match (profile, domains) {
-        (Ok(profile), Ok(domains)) => match profile.manager.as_ref().and_then(|m| m.problem(&domains)) {
-            Some(problem) => Err(one(invalid(problem))),
-            None => Ok((profile, domains)),
-        },
+        (Ok(profile), Ok(domains)) => {
+            let manager = profile.manager.as_ref().and_then(|manager| manager.problem(&domains));
+            match manager.or_else(|| profile.ha.as_ref()?.problem(&domains)) {
+                Some(problem) => Err(one(invalid(problem))),
+                None => Ok((profile, domains)),
+            }
+        }
         (profile, domains) => Err([profile.err(), domains.err()].into_iter().flatten().flatten().collect()),
     }
 }

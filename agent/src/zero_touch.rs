@@ -246,6 +246,7 @@ mod tests {
             from: 0,
             to: 0,
             notes: Vec::new(),
+            overrides: Vec::new(),
             outcome,
         };
         let after = |outcome| State { history: vec![ended(outcome)], ..State::default() };

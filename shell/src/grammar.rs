@@ -1,7 +1,9 @@
 //! Every command, as one table: the parser, `help`, `?` and completion read it, and nothing else
 //! knows a command's words.
 
-use reinstate_api::{ImportRequest, Location, RestoreRequest, Source};
+use std::collections::BTreeSet;
+
+use reinstate_api::{ImportRequest, Location, Override, RestoreRequest, Source};
 
 use crate::values::{self, Endpoint};
 
@@ -54,6 +56,7 @@ pub struct Draft {
     fingerprint: Option<String>,
     device: Option<String>,
     check: bool,
+    overrides: BTreeSet<Override>,
 }
 
 /// Keeps an argument; false where it is not of its type.
@@ -77,6 +80,11 @@ const DEVICE: Part = Part::Optional(&[
     Part::Argument("UUID", "The device's UUID, as `show version` says it", |draft, text| {
         keep(&mut draft.device, values::uuid(text))
     }),
+]);
+const OVERRIDES: Part = Part::Optional(&[
+    Part::Optional(&[Part::Word("without-peer", "Go on where a member of the HA group does not answer")]),
+    Part::Optional(&[Part::Word("without-control", "Restore a data node while no control node answers")]),
+    Part::Optional(&[Part::Word("address-in-use-ok", "Go on though the backup's address is in use")]),
 ]);
 /// The word that ends a restore's line; it is a flag of the draft.
 const CHECK: Part = Part::Word("check", "Run every check, show what would change, change nothing");
@@ -108,6 +116,7 @@ pub const TABLE: &[Row] = &[
                 ),
             ]),
             DEVICE,
+            OVERRIDES,
             Part::Optional(&[CHECK]),
         ],
         help: "Restore a backup from an SSH server",
@@ -120,16 +129,29 @@ pub const TABLE: &[Row] = &[
                 path: values::remote_path(&draft.path?, draft.file.as_deref())?,
                 fingerprint: draft.fingerprint,
             };
-            let (source, check, device) = (Source::Location(location), draft.check, draft.device);
-            Some(Command::Restore(RestoreRequest { source, check, device }))
+            let Draft { check, device, overrides, .. } = draft;
+            Some(Command::Restore(RestoreRequest {
+                source: Source::Location(location),
+                check,
+                device,
+                overrides,
+            }))
         },
     },
     Row {
-        parts: &[RESTORE, REMOTE, Part::Optional(&[BACKUP]), FILE, DEVICE, Part::Optional(&[CHECK])],
+        parts: &[
+            RESTORE,
+            REMOTE,
+            Part::Optional(&[BACKUP]),
+            FILE,
+            DEVICE,
+            OVERRIDES,
+            Part::Optional(&[CHECK]),
+        ],
         help: "Restore a backup from this appliance's backup folder",
         build: |draft| {
-            let (source, check, device) = (Source::Backup(draft.file?), draft.check, draft.device);
-            Some(Command::Restore(RestoreRequest { source, check, device }))
+            let Draft { file, check, device, overrides, .. } = draft;
+            Some(Command::Restore(RestoreRequest { source: Source::Backup(file?), check, device, overrides }))
         },
     },
     Row {
@@ -247,6 +269,7 @@ impl Draft {
     /// Notes a word that stands for itself in the request.
     pub fn word(&mut self, word: &str) {
         self.check |= word == "check";
+        self.overrides.extend(Override::ALL.into_iter().find(|known| known.as_str() == word));
     }
 }
 

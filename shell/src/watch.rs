@@ -106,6 +106,7 @@ fn phase_line(job: &JobView) -> Option<String> {
         Phase::Locking => "Taking the restore lock".into(),
         Phase::Snapshotting => "Taking a snapshot of the present configuration".into(),
         Phase::Validating => "Checking the new configuration".into(),
+        Phase::Committing => "Committing".into(),
         Phase::Committed if job.kind == JobKind::Configure => {
             "Committed: the new configuration becomes active".into()
         }

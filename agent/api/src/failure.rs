@@ -61,6 +61,24 @@ codes! {
     DeviceMismatch = "device-mismatch",
     /// The role in the file name is not the manifest's.
     RoleMismatch = "role-mismatch",
+    /// The device that the backup is of is alive: it answers in its HA group.
+    DeviceAlive = "device-alive",
+    /// A member of the HA group does not answer.
+    PeerUnreachable = "peer-unreachable",
+    /// A member of the HA group was reached and does not agree on the group.
+    PeerMismatch = "peer-mismatch",
+    /// A member of the HA group did something that its endpoint does not.
+    PeerProtocol = "peer-protocol",
+    /// No control node of the cluster answers.
+    ControlMissing = "control-missing",
+    /// A restore lock was taken away from its restore.
+    LockLost = "lock-lost",
+    /// The lock service does not answer, or not as its protocol says.
+    LockService = "lock-service",
+    /// This appliance's own firewall does not let members of the HA group in.
+    PeerPortClosed = "peer-port-closed",
+    /// Another device answers at the backup's management address.
+    AddressInUse = "address-in-use",
     /// Not enough free space.
     NoSpace = "no-space",
     /// Not enough free inodes.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{BackupDetails, CheckIn, DomainChange, Failure, Tasks};
+use crate::{BackupDetails, CheckIn, DomainChange, Failure, Overridden, Tasks};
 
 /// What a job is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,8 @@ pub enum Phase {
     Locking,
     Snapshotting,
     Validating,
+    /// Every member of the HA group is told that the commit comes; nothing was changed yet.
+    Committing,
     /// The point of no return.
     Committed,
     Rebooting,
@@ -52,12 +54,13 @@ pub enum Phase {
 }
 
 impl Phase {
-    pub const ALL: [Phase; 9] = [
+    pub const ALL: [Phase; 10] = [
         Phase::Receiving,
         Phase::AwaitingAnswer,
         Phase::Locking,
         Phase::Snapshotting,
         Phase::Validating,
+        Phase::Committing,
         Phase::Committed,
         Phase::Rebooting,
         Phase::Activating,
@@ -71,6 +74,7 @@ impl Phase {
             Phase::Locking => "locking",
             Phase::Snapshotting => "snapshotting",
             Phase::Validating => "validating",
+            Phase::Committing => "committing",
             Phase::Committed => "committed",
             Phase::Rebooting => "rebooting",
             Phase::Activating => "activating",
@@ -211,6 +215,9 @@ pub struct HistoryEntry {
     pub to: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// What an admin went on against.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Overridden>,
     pub outcome: Outcome,
 }
 

@@ -18,8 +18,8 @@ pub use job::{
     HistoryEntry, HostKey, JobKind, JobView, Lock, Outcome, Phase, Progress, Question, QuestionKind, Status,
 };
 pub use request::{
-    Answer, AnswerRequest, Created, ImportRequest, Location, PublicKey, RestoreRequest, Source, Started,
-    Texts,
+    Answer, AnswerRequest, Created, ImportRequest, Location, Overridden, Override, PublicKey, RestoreRequest,
+    Source, Started, Texts,
 };
 pub use secret::Secret;
 

@@ -1,3 +1,6 @@
+use std::collections::BTreeSet;
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -14,6 +17,53 @@ pub struct RestoreRequest {
     /// The UUID of the one device whose backup will do; any where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
+    /// Where the admin knows better than a check, said beforehand; each that was needed is kept on record.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub overrides: BTreeSet<Override>,
+}
+
+/// A way on against a check of the HA group or of the network: kept on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Override {
+    /// A member that does not answer is not asked and not locked.
+    WithoutPeer,
+    /// A data node is restored while no control node answers.
+    WithoutControl,
+    /// Another device answers at the backup's management address.
+    AddressInUseOk,
+}
+
+impl Override {
+    pub const ALL: [Override; 3] =
+        [Override::WithoutPeer, Override::WithoutControl, Override::AddressInUseOk];
+
+    /// The word by which it is asked for.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Override::WithoutPeer => "without-peer",
+            Override::WithoutControl => "without-control",
+            Override::AddressInUseOk => "address-in-use-ok",
+        }
+    }
+}
+
+impl fmt::Display for Override {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An override that was needed, on record: what was found, and went unheeded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Overridden {
+    pub what: Override,
+    /// One sentence: `fw-b did not answer at 192.0.2.2, 198.51.100.2`.
+    pub why: String,
+    /// The device UUID of the member that it concerns; empty where it concerns none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub member: String,
 }
 
 /// Where the configuration comes from.

@@ -50,6 +50,9 @@ pub struct HaMember {
     /// Where its agent answers, the failover link first.
     #[serde(default)]
     pub addresses: Vec<String>,
+    /// Its address on the failover link with prefix length, `192.0.2.1/30`; empty where it has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub failover: String,
     /// Its agent's key, as a line of `known_hosts` has it: `ssh-ed25519 AAAA…`.
     #[serde(default)]
     pub host_key: String,

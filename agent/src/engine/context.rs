@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use reinstate_api::{
-    Answer, Code, Failure, HistoryEntry, HostKey, JobView, Phase, Question, QuestionKind, Secret,
+    Answer, Code, Failure, HistoryEntry, HostKey, JobView, Overridden, Phase, Question, QuestionKind, Secret,
 };
 use tokio::sync::{oneshot, watch};
 
@@ -65,6 +65,14 @@ impl Context {
                 view.notes.push(note);
             }
         });
+    }
+
+    /// An admin goes on against what was found: on record first, then in the view.
+    pub fn overridden(&self, overridden: Overridden) -> Result<(), Failure> {
+        let note = format!("{}: {}", overridden.what, overridden.why);
+        self.record(|job| job.overridden(overridden))?;
+        self.note(note);
+        Ok(())
     }
 
     /// An error once an admin has ended the job.

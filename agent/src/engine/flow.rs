@@ -347,7 +347,8 @@ fn take_number(context: &Context, made: &mut Made) -> Result<u64, Failure> {
 fn commit(context: &Context, made: &Made, target: u64, from: u64, notes: Vec<String>) -> Result<(), Failure> {
     let held =
         made.held.as_ref().ok_or_else(|| Failure::new(Code::Internal, "a commit needs the restore lock"))?;
-    held.set_phase(Phase::Committed)?;
+    context.advance(Phase::Committing)?;
+    held.set_phase(Phase::Committing)?;
     context.still_wanted()?;
     context.record(|job| job.commit(target, from, notes))
 }

@@ -339,6 +339,7 @@ pub fn entry(outcome: Outcome) -> HistoryEntry {
         from: 1,
         to: 2,
         notes: Vec::new(),
+        overrides: Vec::new(),
         outcome,
     }
 }

@@ -1,5 +1,6 @@
 //! The daemon itself: its memory idle, while it receives, and idle again.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use reinstate_api::{Answer, AnswerRequest, Phase, RestoreRequest, Source, Started, Status};
@@ -34,6 +35,7 @@ pub(super) fn measure(bench: &Bench, archive: &Archive) -> Result<Memory> {
         source: Source::Location(bench.location(&bench.sshd, archive)),
         check: true,
         device: None,
+        overrides: BTreeSet::new(),
     };
     let begun = Instant::now();
     let _: Started = machine.client().post("/v1/restore", &json!(request))?;
@@ -73,7 +75,12 @@ pub(super) fn measure(bench: &Bench, archive: &Archive) -> Result<Memory> {
 pub(super) fn after_a_restore(machine: Machine, archive: &Archive) -> Result<f64> {
     let file = archive.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let client = machine.client();
-    let request = RestoreRequest { source: Source::Backup(file), check: false, device: None };
+    let request = RestoreRequest {
+        source: Source::Backup(file),
+        check: false,
+        device: None,
+        overrides: BTreeSet::new(),
+    };
     let _: Started = client.post("/v1/restore", &json!(request))?;
     let begun = Instant::now();
     loop {
