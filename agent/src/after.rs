@@ -49,7 +49,7 @@ impl State {
             }
             JobKind::Rollback | JobKind::Factory => (self.tasks, self.checkin) = (None, None),
             // Whether the manager is still there is asked before it is told.
-            JobKind::Configure | JobKind::Check => {}
+            JobKind::Configure | JobKind::Check | JobKind::ClearLock => {}
         }
     }
 
@@ -71,7 +71,16 @@ impl State {
 
     /// Somebody has taken note of the tasks: on record with them, and with the restore for good.
     pub fn acknowledge(&mut self, by: String, at: Timestamp) -> Result<(), Failure> {
-        let tasks = self.tasks.as_mut().filter(|tasks| tasks.acknowledged.is_none()).ok_or_else(|| {
+        let mut met = false;
+        for meeting in self.meetings.iter_mut().filter(|meeting| !meeting.acknowledged) {
+            meeting.acknowledged = true;
+            met = true;
+        }
+        let tasks = self.tasks.as_mut().filter(|tasks| tasks.acknowledged.is_none());
+        if met && tasks.is_none() {
+            return Ok(());
+        }
+        let tasks = tasks.ok_or_else(|| {
             Failure::new(Code::NotFound, "there are no tasks that wait to be acknowledged")
                 .hint("`show restore` shows those of the last restore")
         })?;
@@ -89,6 +98,7 @@ mod tests {
 
     use super::*;
     use crate::job::Job;
+    use crate::peers::Committing;
 
     fn ended(kind: JobKind, outcome: Outcome) -> HistoryEntry {
         let now = Timestamp::UNIX_EPOCH;
@@ -150,9 +160,9 @@ mod tests {
         let new = Job::new(Uuid::new_v4(), JobKind::Restore, "".into(), "".into(), Timestamp::UNIX_EPOCH);
         state.job = Some(new.clone());
         assert!(state.owed().is_some(), "a job that has changed nothing is in nobody's way");
-        let ready = [Phase::Locking, Phase::Snapshotting, Phase::Validating];
+        let ready = [Phase::Locking, Phase::Snapshotting, Phase::Validating, Phase::Committing];
         let ready = ready.into_iter().try_fold(new, Job::advance).unwrap();
-        state.job = Some(ready.commit(3, 2, Vec::new()).unwrap());
+        state.job = Some(ready.commit(3, 2, Vec::new(), &Committing::for_tests()).unwrap());
         assert!(state.owed().is_none());
     }
 

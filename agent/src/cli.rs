@@ -36,6 +36,8 @@ usage: reinstated [--root DIR] COMMAND
   scan                list and hash the live configuration
   facts               what this appliance is
   manager-credentials what the manager is spoken to with, its private key included
+  membership          the HA group that this appliance is a member of, its private keys included
+  ha-state            what the HA engine says of this appliance
   tell-manager        one attempt to tell the manager what standard input says
   validate N|live     run the domains' checkers on a generation, or on the live configuration
   units               the units whose domains' checkers do not accept the live configuration
@@ -102,6 +104,8 @@ enum Work {
     Scan,
     Facts,
     ManagerCredentials,
+    Membership,
+    HaState,
     Validate(Tree),
     Units,
     Inactive(Vec<String>),
@@ -204,6 +208,8 @@ impl Verb {
             "scan" => Self::On(Work::Scan),
             "facts" => Self::On(Work::Facts),
             "manager-credentials" => Self::On(Work::ManagerCredentials),
+            "membership" => Self::On(Work::Membership),
+            "ha-state" => Self::On(Work::HaState),
             "validate" => Self::On(Work::Validate(next("the generation")?.parse()?)),
             "units" => Self::On(Work::Units),
             "inactive" => {
@@ -241,6 +247,8 @@ impl Peer {
                     | Work::Scan
                     | Work::Facts
                     | Work::ManagerCredentials
+                    | Work::Membership
+                    | Work::HaState
                     | Work::Import(_)
                     | Work::Inactive(_)
                     | Work::Reboot),

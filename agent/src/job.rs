@@ -13,6 +13,8 @@ use reinstate_api::{Code, Failure, HistoryEntry, JobKind, Outcome, Overridden, P
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::peers::Committing;
+
 /// How often activation of one generation is begun before the other one is tried.
 pub const MAX_BOOTS: u32 = 3;
 
@@ -123,8 +125,8 @@ impl Job {
         }
     }
 
-    /// The point of no return.
-    pub fn commit(mut self, target: u64, from: u64, notes: Vec<String>) -> Next {
+    /// The point of no return: of a restore whose locks are all there.
+    pub fn commit(mut self, target: u64, from: u64, notes: Vec<String>, _: &Committing) -> Next {
         match self.stage {
             Stage::Preparing { phase: Phase::Committing } => {
                 self.stage = Stage::Pending(Switch { target, from, boots: 0, reboots: 0, back: Vec::new() });
@@ -243,7 +245,7 @@ mod tests {
     }
 
     fn committed() -> Job {
-        job().advance(Phase::Committing).unwrap().commit(2, 1, vec![]).unwrap()
+        job().advance(Phase::Committing).unwrap().commit(2, 1, vec![], &Committing::for_tests()).unwrap()
     }
 
     fn why(code: Code) -> Vec<Failure> {
@@ -276,15 +278,18 @@ mod tests {
     fn nothing_fails_without_a_trace_after_the_commit() {
         assert!(committed().fail(why(Code::Aborted), Timestamp::UNIX_EPOCH, 1).is_err());
         assert!(committed().advance(Phase::Validating).is_err());
-        assert!(committed().commit(3, 1, vec![]).is_err());
+        assert!(committed().commit(3, 1, vec![], &Committing::for_tests()).is_err());
     }
 
     #[test]
     fn a_commit_needs_everything_before_it() {
         for phase in [Phase::AwaitingAnswer, Phase::Locking, Phase::Snapshotting, Phase::Validating] {
-            assert!(job().advance(phase).unwrap().commit(2, 1, vec![]).is_err(), "{phase}");
+            assert!(
+                job().advance(phase).unwrap().commit(2, 1, vec![], &Committing::for_tests()).is_err(),
+                "{phase}"
+            );
         }
-        assert!(job().commit(2, 1, vec![]).is_err());
+        assert!(job().commit(2, 1, vec![], &Committing::for_tests()).is_err());
         assert!(job().advance(Phase::Committed).is_err());
         assert!(job().advance(Phase::Locking).unwrap().advance(Phase::Locking).is_err());
     }

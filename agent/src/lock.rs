@@ -1,9 +1,11 @@
 //! The restore lock: which restore, by whom, since when, in which phase.
 //!
-//! A lock survives reboots and never ends by time. Its file has the shape that members of an HA
-//! group create on each other.
+//! A lock survives reboots and never ends by time. It is one file, whoever's restore holds it: this
+//! appliance's own, or another member's of its HA group. Only the daemon changes it.
 
-use reinstate_api::{Code, Failure, Lock, Phase};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use reinstate_api::{Code, Failure, Lock, Phase, one_line};
 use uuid::Uuid;
 
 use crate::files::{Folder, found};
@@ -11,77 +13,128 @@ use crate::files::{Folder, found};
 const FILE: &str = "restore.lock";
 const MAX_BYTES: u64 = 16 << 10;
 
-/// Proof that this appliance's restore lock is held by a restore: what a commit asks for.
-#[derive(Debug)]
-pub struct Held {
-    folder: Folder,
-    id: Uuid,
+/// The one lock file of this appliance; clones take turns.
+#[derive(Clone, Debug)]
+pub struct LockFile {
+    folder: Arc<Mutex<Folder>>,
 }
 
-impl Held {
+impl LockFile {
+    pub fn new(folder: Folder) -> Self {
+        Self { folder: Arc::new(Mutex::new(folder)) }
+    }
+
+    fn folder(&self) -> MutexGuard<'_, Folder> {
+        // A folder is not left half-way by a panic.
+        self.folder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lock as it is, whoever holds it.
+    pub fn read(&self) -> Result<Option<Lock>, Failure> {
+        read(&self.folder())
+    }
+
     /// Takes the lock: it becomes visible whole, or not at all.
     ///
     /// # Errors
     /// `lock-held`, naming the holder, its phase and since when.
-    pub fn take(folder: &Folder, lock: &Lock) -> Result<Self, Failure> {
+    pub fn take(&self, lock: &Lock) -> Result<(), Failure> {
+        let folder = self.folder();
         match folder.publish(FILE, &bytes(lock)?, 0o644) {
-            Ok(()) => Ok(Self { folder: folder.clone(), id: lock.id }),
+            Ok(()) => Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                Err(read(folder)?.map_or_else(|| error.into(), |other| held(&other)))
+                Err(read(&folder)?.map_or_else(|| error.into(), |other| held(&other)))
             }
             // After an unclear answer the lock itself tells: one's own id is success.
-            Err(error) => match read(folder) {
-                Ok(Some(found)) if found.id == lock.id => Ok(Self { folder: folder.clone(), id: lock.id }),
+            Err(error) => match read(&folder) {
+                Ok(Some(found)) if found.id == lock.id => Ok(()),
                 _ => Err(error.into()),
             },
         }
     }
 
+    /// Replaces what the lock says of the same restore.
+    ///
+    /// # Errors
+    /// `lock-lost` where the lock is gone or another restore's.
+    pub fn update(&self, id: Uuid, change: impl FnOnce(&mut Lock)) -> Result<(), Failure> {
+        let folder = self.folder();
+        let mut lock = owned(&folder, id)?;
+        change(&mut lock);
+        Ok(folder.replace(FILE, &bytes(&Lock { id, ..lock })?, 0o644)?)
+    }
+
+    /// A lock that is another restore's by now is left alone.
+    pub fn release(&self, id: Uuid) -> Result<(), Failure> {
+        let folder = self.folder();
+        if owned(&folder, id).is_ok() {
+            folder.remove_if_there(FILE)?;
+            folder.sync("")?;
+        }
+        Ok(())
+    }
+}
+
+/// Proof that this appliance's restore lock is held by a restore of its own.
+#[derive(Debug)]
+pub struct Held {
+    file: LockFile,
+    id: Uuid,
+}
+
+impl Held {
+    pub fn take(file: &LockFile, lock: &Lock) -> Result<Self, Failure> {
+        file.take(lock)?;
+        Ok(Self { file: file.clone(), id: lock.id })
+    }
+
     /// The lock that a restore took before the reboot.
     ///
     /// # Errors
-    /// `lock-held` where it is another restore's, `not-found` where it is gone.
-    pub fn resume(folder: &Folder, id: Uuid) -> Result<Self, Failure> {
-        owned(folder, id)?;
-        Ok(Self { folder: folder.clone(), id })
+    /// `lock-lost` where it is gone or another restore's.
+    pub fn resume(file: &LockFile, id: Uuid) -> Result<Self, Failure> {
+        owned(&file.folder(), id)?;
+        Ok(Self { file: file.clone(), id })
     }
 
     /// Says in which phase the holder is.
     ///
     /// # Errors
-    /// `lock-held` or `not-found` where the lock was taken away meanwhile: the holder must not go on.
+    /// `lock-lost` where the lock was taken away meanwhile: the holder must not go on.
     pub fn set_phase(&self, phase: Phase) -> Result<(), Failure> {
-        let lock = owned(&self.folder, self.id)?;
-        Ok(self.folder.replace(FILE, &bytes(&Lock { phase, ..lock })?, 0o644)?)
-    }
-
-    /// A lock that is another's by now is left alone.
-    pub fn release(self) -> Result<(), Failure> {
-        if owned(&self.folder, self.id).is_ok() {
-            self.folder.remove_if_there(FILE)?;
-            self.folder.sync("")?;
-        }
-        Ok(())
+        self.file.update(self.id, |lock| lock.phase = phase)
     }
 }
 
 fn owned(folder: &Folder, id: Uuid) -> Result<Lock, Failure> {
     match read(folder)? {
         Some(lock) if lock.id == id => Ok(lock),
-        Some(other) => Err(held(&other)),
-        None => Err(Failure::new(Code::NotFound, format!("the restore lock of restore {id} is gone"))),
+        other => Err(lost(id, "this appliance", other.as_ref())),
     }
 }
 
-/// The lock as it is, whoever holds it.
-pub fn read(folder: &Folder) -> Result<Option<Lock>, Failure> {
-    let Some(bytes) = found(folder.read(FILE, MAX_BYTES))? else { return Ok(None) };
-    toml::from_str(&String::from_utf8_lossy(&bytes))
-        .map(Some)
-        .map_err(|error| Failure::new(Code::LockHeld, format!("{FILE} cannot be read: {}", error.message())))
+/// The failure of a restore whose lock on `place` was taken away.
+pub fn lost(id: Uuid, place: &str, now: Option<&Lock>) -> Failure {
+    let now = match now {
+        None => "nobody holds it now".into(),
+        Some(lock) => format!("restore {} of {} holds it now", lock.id, one_line(&lock.hostname)),
+    };
+    Failure::new(Code::LockLost, format!("the restore lock of restore {id} on {place} was taken away: {now}"))
+        .hint("an admin there has cleared it; `show restore history` there says who and why")
 }
 
-fn bytes(lock: &Lock) -> Result<Vec<u8>, Failure> {
+fn read(folder: &Folder) -> Result<Option<Lock>, Failure> {
+    found(folder.read(FILE, MAX_BYTES))?.map(|bytes| parse(&bytes, FILE)).transpose()
+}
+
+/// A lock, as `place` has it.
+pub fn parse(bytes: &[u8], place: &str) -> Result<Lock, Failure> {
+    toml::from_str(&String::from_utf8_lossy(bytes))
+        .map_err(|error| Failure::new(Code::LockHeld, format!("{place} cannot be read: {}", error.message())))
+}
+
+/// A lock as its file has it.
+pub fn bytes(lock: &Lock) -> Result<Vec<u8>, Failure> {
     toml::to_string(lock)
         .map(String::into_bytes)
         .map_err(|e| Failure::new(Code::Internal, format!("{FILE} cannot be written: {e}")))
@@ -93,8 +146,12 @@ pub fn held(lock: &Lock) -> Failure {
         Code::LockHeld,
         format!(
             "the restore lock is held by restore {} of {} (asked for by {}) since {}, phase {}",
-            lock.id, lock.hostname, lock.by, lock.since, lock.phase
+            lock.id,
+            one_line(&lock.hostname),
+            one_line(&lock.by),
+            lock.since,
+            lock.phase
         ),
     )
-    .hint("wait for that restore to end; `show restore` tells how far it is")
+    .hint("wait for that restore to end; `show restore` tells how far it is, and `show restore lock` who holds what")
 }

@@ -10,7 +10,7 @@ mod sandbox;
 pub mod systemd;
 
 use futures_util::future::BoxFuture;
-use reinstate_api::{Created, Failure};
+use reinstate_api::{Created, Failure, HaState};
 
 pub use linux::Linux;
 pub use process::Program;
@@ -19,6 +19,7 @@ pub use sandbox::Sandbox;
 
 use crate::checkin::{Answer, Credentials, Telling};
 use crate::facts::Facts;
+use crate::peers::Membership;
 use crate::tree::Index;
 
 /// What differs between a real appliance and a sandbox.
@@ -49,6 +50,12 @@ pub trait Platform: Send + Sync + 'static {
 
     /// The addresses that the management interface has.
     fn management_addresses(&self) -> BoxFuture<'_, Result<Vec<String>, Failure>>;
+
+    /// The group that this appliance is a member of, with its keys; none where it is in none.
+    fn membership(&self) -> BoxFuture<'_, Result<Option<Membership>, Failure>>;
+
+    /// What the HA engine says of this appliance.
+    fn ha_state(&self) -> BoxFuture<'_, Result<HaState, Failure>>;
 
     /// With what the manager is spoken to; none where there is no manager that is told.
     fn manager_credentials(&self) -> BoxFuture<'_, Result<Option<Credentials>, Failure>>;

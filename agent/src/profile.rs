@@ -139,6 +139,9 @@ pub struct Ha {
     /// where it has none.
     #[serde(default)]
     pub failover: Option<String>,
+    /// Where the HA engine's state is read: `active`, `standby` or `fault`.
+    #[serde(default)]
+    pub state: Option<Reading>,
     /// TCP; 1 to 65,535.
     #[serde(default = "peer_port")]
     pub port: u16,

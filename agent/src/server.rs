@@ -17,7 +17,7 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use futures_util::stream;
 use reinstate_api::{
-    AnswerRequest, BackupEntry, Created, Failure, HistoryEntry, ImportRequest, Manager, PublicKey,
+    AnswerRequest, BackupEntry, ClearLock, Created, Failure, HistoryEntry, ImportRequest, Manager, PublicKey,
     RestoreRequest, Started, Status, Texts, Version,
 };
 use serde::de::DeserializeOwned;
@@ -61,6 +61,7 @@ fn router(engine: Engine) -> Router {
         .route("/v1/version", get(version))
         .route("/v1/managers", get(managers))
         .route("/v1/manager", delete(delete_manager))
+        .route("/v1/lock/clear", post(clear_lock))
         .route("/v1/tasks/acknowledge", post(acknowledge_tasks))
         .route("/v1/public-key", get(public_key))
         .route("/v1/texts", get(texts))
@@ -187,6 +188,15 @@ async fn acknowledge_tasks(
     ConnectInfo(peer): ConnectInfo<Peer>,
 ) -> Answered<serde_json::Value> {
     engine.acknowledge_tasks(peer.name())?;
+    Ok(Json(serde_json::json!({})))
+}
+
+async fn clear_lock(
+    State(engine): State<Engine>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Parsed(request): Parsed<ClearLock>,
+) -> Answered<serde_json::Value> {
+    engine.clear_lock(request, peer.name()).await?;
     Ok(Json(serde_json::json!({})))
 }
 

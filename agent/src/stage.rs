@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::io::BufRead;
 
-use reinstate_api::{BackupDetails, DomainChange, Failure};
+use reinstate_api::{BackupDetails, DeviceIdentity, DomainChange, Failure, Secret};
 
-use crate::archive::{self, Manifest, Sums};
+use crate::archive::{self, HaGroup, Manifest, Sums};
 use crate::check::{self, Here};
 use crate::diff;
 use crate::domain::Domain;
+use crate::peers::Membership;
 use crate::store::Draft;
 use crate::tree::{Entry, EntryKind, Index};
 
@@ -20,6 +21,18 @@ pub enum Milestone {
     Note(String),
     /// The list of files is here.
     Changes(Vec<DomainChange>),
+    /// All is here that is needed to ask: after the list of files, and after the HA group's keys where
+    /// the backup is of a member.
+    Seen(Box<Seen>),
+}
+
+/// What an archive says of its device, and of the group that it was a member of.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub device: DeviceIdentity,
+    pub group: Option<HaGroup>,
+    /// None where the archive does not hold the keys.
+    pub membership: Option<Membership>,
 }
 
 /// An archive's content, staged.
@@ -39,8 +52,13 @@ pub fn stage(
     draft: Draft,
     told: &mut dyn FnMut(Milestone),
 ) -> Result<Staged, Vec<Failure>> {
-    let mut stage = Stage { file, here, live, draft, told, present: BTreeSet::new(), failures: Vec::new() };
-    match archive::read(input, &here.profile.limits, &mut stage) {
+    let mut stage =
+        Stage { file, here, live, draft, told, present: BTreeSet::new(), failures: Vec::new(), seen: None };
+    let read = archive::read(input, &here.profile.limits, &mut stage);
+    if let (Ok(_), Some(seen)) = (&read, stage.seen.take()) {
+        (stage.told)(Milestone::Seen(Box::new(seen)));
+    }
+    match read {
         Ok(manifest) => Ok(Staged { manifest, present: stage.present, draft: stage.draft }),
         Err(_) if !stage.failures.is_empty() => Err(stage.failures),
         Err(failure) => Err(vec![failure]),
@@ -55,6 +73,8 @@ struct Stage<'a> {
     told: &'a mut dyn FnMut(Milestone),
     present: BTreeSet<String>,
     failures: Vec<Failure>,
+    /// Not told yet.
+    seen: Option<Seen>,
 }
 
 impl Stage<'_> {
@@ -92,6 +112,25 @@ impl Stage<'_> {
     }
 }
 
+impl Stage<'_> {
+    /// Once nothing more is needed.
+    fn tell_what_is_seen(&mut self) -> Result<(), Failure> {
+        let Some(seen) = &mut self.seen else { return Ok(()) };
+        if let (Some(group), Some(ha)) = (&seen.group, &self.here.profile.ha) {
+            let (Some(key), Some(host_key)) = (self.draft.text(&ha.key)?, self.draft.text(&ha.host_key)?)
+            else {
+                return Ok(());
+            };
+            let (key, host_key) = (Secret::new(key), Secret::new(host_key));
+            seen.membership = Some(Membership { group: group.clone(), key, host_key });
+        }
+        if let Some(seen) = self.seen.take() {
+            (self.told)(Milestone::Seen(Box::new(seen)));
+        }
+        Ok(())
+    }
+}
+
 impl archive::Receiver for Stage<'_> {
     fn manifest(&mut self, manifest: &Manifest) -> Result<(), Failure> {
         self.failures = check::manifest(manifest, self.file, self.here);
@@ -105,10 +144,12 @@ impl archive::Receiver for Stage<'_> {
         Ok(())
     }
 
-    fn sums(&mut self, _: &Manifest, sums: &Sums) -> Result<(), Failure> {
+    fn sums(&mut self, manifest: &Manifest, sums: &Sums) -> Result<(), Failure> {
         let changes = diff::announced(self.here.domains, &self.present, self.live, sums.index());
         (self.told)(Milestone::Changes(changes));
-        Ok(())
+        self.seen =
+            Some(Seen { device: manifest.device.clone(), group: manifest.ha.clone(), membership: None });
+        self.tell_what_is_seen()
     }
 
     fn folder(&mut self, domain: &str, entry: &Entry) -> Result<(), Failure> {
@@ -135,6 +176,7 @@ impl archive::Receiver for Stage<'_> {
         if let EntryKind::File { sealed, .. } = &mut entry.kind {
             *sealed = domain.is_secret(&entry.path);
         }
-        self.draft.put_file(name, entry, content)
+        self.draft.put_file(name, entry, content)?;
+        self.tell_what_is_seen()
     }
 }

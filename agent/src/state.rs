@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::after::{CheckIn, Tasks};
 use crate::files::{Folder, found};
 use crate::job::{Job, Stage};
+use crate::peers::RecordedOverride;
 
 /// The newest format that is written, and read.
 pub const FORMAT: u32 = 1;
@@ -22,6 +23,9 @@ const MAX_BYTES: u64 = 4 << 20;
 
 /// How many ended jobs stay on record.
 const HISTORY: usize = 100;
+
+/// How many meetings; each member tells of few.
+const MEETINGS: usize = 256;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,9 +46,22 @@ pub struct State {
     pub checkin: Option<CheckIn>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tasks: Option<Tasks>,
+    /// What members have done without each other, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub meetings: Vec<Meeting>,
     /// Newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,
+}
+
+/// Members have met again after one of them was restored without the other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Meeting {
+    /// Host name of the member that was restored.
+    pub who: String,
+    pub told: RecordedOverride,
+    #[serde(default)]
+    pub acknowledged: bool,
 }
 
 impl Default for State {
@@ -58,6 +75,7 @@ impl Default for State {
             job: None,
             checkin: None,
             tasks: None,
+            meetings: Vec::new(),
             history: Vec::new(),
         }
     }
@@ -100,6 +118,31 @@ impl State {
         }
         self.end(entry.clone());
         Ok(entry)
+    }
+
+    /// Is this on record already?
+    pub fn has_met(&self, told: &RecordedOverride, who: &str) -> bool {
+        self.meetings.iter().any(|meeting| meeting.told == *told && meeting.who == who)
+    }
+
+    pub fn meet(&mut self, told: RecordedOverride, who: String) {
+        if !self.has_met(&told, &who) {
+            self.meetings.insert(0, Meeting { who, told, acknowledged: false });
+            self.meetings.truncate(MEETINGS);
+        }
+    }
+
+    /// What nobody has taken note of yet.
+    pub fn meetings(&self) -> Vec<String> {
+        let open = self.meetings.iter().filter(|meeting| !meeting.acknowledged);
+        let sentence = |Meeting { who, told, .. }: &Meeting| {
+            let RecordedOverride { restore, at, by, overridden } = told;
+            format!(
+                "{who} was restored {} at {at} (restore {restore}, asked for by {by}): {}",
+                overridden.what, overridden.why
+            )
+        };
+        open.map(sentence).collect()
     }
 
     /// Generations that must not be removed.

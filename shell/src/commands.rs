@@ -8,7 +8,7 @@ use crate::grammar::{Command, TABLE};
 use crate::parse::{self, SyntaxError};
 use crate::text::{bytes, time};
 use crate::watch::{noun, watch};
-use crate::{Exit, Flow, Shell, details, show};
+use crate::{Exit, Flow, Shell, details, lock, show};
 
 /// Runs one line; an empty one does nothing.
 pub fn execute(shell: &mut Shell, line: &str) -> Flow {
@@ -56,6 +56,8 @@ fn perform(shell: &mut Shell, command: Command) -> Result<Flow, Vec<Failure>> {
         Command::ShowRestore => show::restore(shell),
         Command::ShowRestoreDetail => show::restore_detail(shell),
         Command::ShowRestoreHistory => show::restore_history(shell),
+        Command::ShowRestoreLock => lock::show(shell),
+        Command::ClearRestoreLock => lock::clear(shell),
         Command::ShowBackups => show::backups(shell),
         Command::ShowVersion => show::version(shell),
         Command::ShowManagers => show::managers(shell),

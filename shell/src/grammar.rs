@@ -21,6 +21,8 @@ pub enum Command {
     ShowRestore,
     ShowRestoreDetail,
     ShowRestoreHistory,
+    ShowRestoreLock,
+    ClearRestoreLock,
     ShowBackups,
     ShowVersion,
     ShowManagers,
@@ -201,6 +203,26 @@ pub const TABLE: &[Row] = &[
         parts: &[SHOW, SHOW_RESTORE, Part::Word("history", "All restores on record, newest first")],
         help: "All restores on record, newest first",
         build: |_| Some(Command::ShowRestoreHistory),
+    },
+    Row {
+        parts: &[
+            SHOW,
+            SHOW_RESTORE,
+            Part::Word("lock", "Who holds the restore lock, here and in the HA group"),
+        ],
+        help: "Who holds the restore lock, here and in the HA group",
+        build: |_| Some(Command::ShowRestoreLock),
+    },
+    Row {
+        parts: &[
+            Part::Word("clear", "Take something away that is in the way"),
+            Part::Word(
+                "restore-lock",
+                "The restore lock of this appliance, from a restore that does not release it",
+            ),
+        ],
+        help: "Take the restore lock away from a restore that does not release it",
+        build: |_| Some(Command::ClearRestoreLock),
     },
     Row {
         parts: &[SHOW, Part::Word("backups", "Files in the backup folder")],

@@ -8,6 +8,7 @@ mod commands;
 mod details;
 mod editor;
 mod grammar;
+mod lock;
 mod parse;
 mod progress;
 mod question;

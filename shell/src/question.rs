@@ -41,6 +41,10 @@ pub fn ask(shell: &mut Shell, events: &mut Events, job: &JobView, question: &Que
             };
             details::before_question(&mut shell.console, job, &texts);
         }
+        QuestionKind::Override { what, why } => {
+            why.iter().for_each(|why| shell.console.line(why));
+            shell.console.line(format!("Going on all the same is kept on record as {what}."));
+        }
     }
     for _ in 0..TRIES {
         let line = match hear(shell, events, job, question) {
@@ -61,10 +65,15 @@ fn hear(
     job: &JobView,
     question: &Question,
 ) -> Result<Option<Secret>, Answered> {
+    let insisting;
     let (words, echo) = match &question.kind {
         QuestionKind::HostKey(_) => ("Are you sure you want to continue connecting (yes/no/md5)? ", true),
         QuestionKind::Prompt { prompt, echo } => (prompt.as_str(), *echo),
         QuestionKind::Confirm => ("Are you sure you want to continue (Y/N): ", true),
+        QuestionKind::Override { what, .. } => {
+            insisting = format!("Type {what} to go on, or N: ");
+            (insisting.as_str(), true)
+        }
     };
     let mut asking = shell.console.ask(words, echo);
     loop {
@@ -114,6 +123,13 @@ fn understand(shell: &mut Shell, kind: &QuestionKind, line: Secret) -> Option<An
         (QuestionKind::Confirm, "n" | "no") => Some(Answer::No),
         (QuestionKind::Confirm, _) => {
             shell.console.line("Please answer Y or N.");
+            None
+        }
+        // A script that answers Y to whatever it is asked does not go on against what was found.
+        (QuestionKind::Override { what, .. }, word) if word == what.as_str() => Some(Answer::Yes),
+        (QuestionKind::Override { .. }, "n" | "no") => Some(Answer::No),
+        (QuestionKind::Override { what, .. }, _) => {
+            shell.console.line(format!("Please answer {what} or N."));
             None
         }
         // A script that answers Y to whatever it is asked does not accept a server's key by that.

@@ -13,7 +13,7 @@ type Shown = Result<Flow, Vec<Failure>>;
 const DONE: Shown = Ok(Flow::Next(Exit::Ok));
 
 /// `Key                       : value`
-fn field(shell: &mut Shell, key: &str, value: impl AsRef<str>) {
+pub fn field(shell: &mut Shell, key: &str, value: impl AsRef<str>) {
     shell.console.line(format!("{key:<26}: {}", value.as_ref()));
 }
 
@@ -69,7 +69,7 @@ fn standing(shell: &mut Shell, status: &Status) {
     }
 }
 
-fn describe(lock: &Lock) -> String {
+pub fn describe(lock: &Lock) -> String {
     let Lock { hostname, by, since, phase, .. } = lock;
     format!("held by {hostname}, asked for by {by}, since {}, {phase}", time(*since))
 }

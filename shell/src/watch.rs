@@ -161,6 +161,7 @@ pub fn noun(kind: JobKind) -> &'static str {
         JobKind::Rollback => "rollback",
         JobKind::Factory => "factory restore",
         JobKind::Configure => "configuration change",
+        JobKind::ClearLock => "clearing of a restore lock",
     }
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{BackupDetails, CheckIn, DomainChange, Failure, Overridden, Tasks};
+use crate::{BackupDetails, CheckIn, DomainChange, Failure, GroupView, Overridden, Override, Release, Tasks};
 
 /// What a job is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,9 @@ pub enum JobKind {
     Rollback,
     Factory,
     Configure,
+    /// Not a job that ran: an admin took a restore lock away.
+    #[serde(rename = "clear-lock")]
+    ClearLock,
 }
 
 impl JobKind {
@@ -25,6 +28,7 @@ impl JobKind {
             JobKind::Rollback => "rollback",
             JobKind::Factory => "factory",
             JobKind::Configure => "configure",
+            JobKind::ClearLock => "clear-lock",
         }
     }
 }
@@ -163,6 +167,8 @@ pub enum QuestionKind {
     Prompt { prompt: String, echo: bool },
     /// Go on? The details and the changes are in the job's view.
     Confirm,
+    /// Go on against what was found, a sentence each? The answer is kept on record.
+    Override { what: Override, why: Vec<String> },
 }
 
 /// A server's host key that is not known yet.
@@ -221,9 +227,9 @@ pub struct HistoryEntry {
     pub outcome: Outcome,
 }
 
-/// The restore lock: which restore, by whom, since when, in which phase.
+/// The restore lock: which restore, by whom, since when, in which phase. Keys that a later version adds
+/// are not looked at: members of a group may differ in version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Lock {
     /// The restore that holds it: ownership is this id.
     pub id: Uuid,
@@ -234,6 +240,9 @@ pub struct Lock {
     pub by: String,
     pub since: Timestamp,
     pub phase: Phase,
+    /// Host names of the members that did not answer, and that it went on without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
 }
 
 /// `GET /v1/status`
@@ -254,6 +263,12 @@ pub struct Status {
     /// What is left to do by hand after the last restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tasks: Option<Tasks>,
+    /// The HA pair or cluster that this appliance is a member of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupView>,
+    /// Locks of restores that are over here, whose release the other member has not confirmed yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub releases: Vec<Release>,
     /// What an admin has to know at once, for instance a record that cannot be read.
     pub warnings: Vec<String>,
 }

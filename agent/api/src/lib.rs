@@ -5,6 +5,7 @@
 mod after;
 mod backup;
 mod failure;
+mod group;
 mod identity;
 mod job;
 mod request;
@@ -13,6 +14,7 @@ mod secret;
 pub use after::{Accepted, Acknowledged, CheckIn, Manager, Tasks};
 pub use backup::{BackupDetails, BackupEntry, DomainChange};
 pub use failure::{Code, Failure, one_line};
+pub use group::{ClearLock, GroupView, HaState, MemberView, Release};
 pub use identity::{DeviceIdentity, HardwareIdentity, Interface, Registration, Role, Software, Version};
 pub use job::{
     HistoryEntry, HostKey, JobKind, JobView, Lock, Outcome, Phase, Progress, Question, QuestionKind, Status,

@@ -1,8 +1,9 @@
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use reinstate_api::{
-    BackupDetails, Code, DeviceIdentity, Failure, HardwareIdentity, Registration, Role, Software,
+    BackupDetails, Code, DeviceIdentity, Failure, HardwareIdentity, Registration, Role, Software, one_line,
 };
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,39 @@ pub struct HaGroup {
     pub name: String,
     #[serde(default)]
     pub members: Vec<HaMember>,
+}
+
+impl HaGroup {
+    /// The most members: 64.
+    pub const MAX_MEMBERS: usize = 64;
+
+    /// Why it cannot be one.
+    pub fn check(&self) -> Result<(), String> {
+        if self.name.is_empty() || one_line(&self.name) != self.name {
+            return Err(format!("'{}' is no group's name", one_line(&self.name)));
+        }
+        if self.members.len() > Self::MAX_MEMBERS {
+            return Err(format!("{} members, of at most {}", self.members.len(), Self::MAX_MEMBERS));
+        }
+        let mut uuids = BTreeSet::new();
+        for member in &self.members {
+            let name = one_line(&member.hostname);
+            if member.uuid.is_empty() || !uuids.insert(&member.uuid) {
+                return Err(format!(
+                    "the device UUID of {name}, '{}', is none or there twice",
+                    one_line(&member.uuid)
+                ));
+            }
+            if let Some(bad) = member.addresses.iter().find(|address| address.parse::<IpAddr>().is_err()) {
+                return Err(format!("'{}' of {name} is no IP address", one_line(bad)));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn member(&self, uuid: &str) -> Option<&HaMember> {
+        self.members.iter().find(|member| member.uuid == uuid)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,6 +194,9 @@ impl Manifest {
             if !names.insert(&record.name) {
                 return Err(invalid(format!("{MANIFEST} holds the domain {} twice", shown(&record.name))));
             }
+        }
+        if let Some(group) = &self.ha {
+            group.check().map_err(|why| invalid(format!("{MANIFEST}, the HA group: {why}")))?;
         }
         Ok(())
     }

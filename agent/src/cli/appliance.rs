@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reinstate_api::{Code, Created, Failure, SOCKET};
+use reinstate_api::{Code, Created, Failure, HaState, SOCKET};
 use serde::Serialize;
 
 use super::Work;
@@ -19,6 +19,7 @@ use crate::job::{Job, MAX_REBOOTS, Stage, Switch};
 use crate::live;
 use crate::log;
 use crate::medium;
+use crate::peers::Membership;
 use crate::platform::{Linux, Platform, Program, Sandbox, systemd};
 use crate::profile::{self, Profile};
 use crate::server::{self, Readiness};
@@ -47,6 +48,8 @@ pub(super) enum Reply {
     Nothing,
     Facts(Box<Facts>),
     Credentials(Option<Box<Credentials>>),
+    Membership(Option<Box<Membership>>),
+    HaState(HaState),
     Index(Vec<(String, Entry)>),
     Failures(Vec<Failure>),
     Units(Vec<(String, Failure)>),
@@ -87,6 +90,10 @@ impl Appliance {
             Work::Facts => Facts::read(&self.root, &self.profile).map(|facts| Reply::Facts(Box::new(facts))),
             Work::ManagerCredentials => Credentials::read(&self.root, &self.profile)
                 .map(|credentials| Reply::Credentials(credentials.map(Box::new))),
+            Work::Membership => {
+                self.membership().map(|membership| Reply::Membership(membership.map(Box::new)))
+            }
+            Work::HaState => self.ha_state().map(Reply::HaState),
             Work::Scan => live::scan(&self.root, &self.domains).map(|index| {
                 Reply::Index(index.iter().map(|(name, entry)| (name.to_owned(), entry.clone())).collect())
             }),
@@ -108,6 +115,22 @@ impl Appliance {
             }),
         };
         done.map_err(one)
+    }
+
+    fn membership(&self) -> Result<Option<Membership>, Failure> {
+        match &self.profile.ha {
+            Some(ha) => Membership::read(&self.root, ha),
+            None => Ok(None),
+        }
+    }
+
+    /// As the profile says where it is read; a word that is none of those known is as good as none.
+    fn ha_state(&self) -> Result<HaState, Failure> {
+        let Some(reading) = self.profile.ha.as_ref().and_then(|ha| ha.state.as_ref()) else {
+            return Ok(HaState::Unknown);
+        };
+        let said = facts::read(&self.root, reading)?.into_iter().next().unwrap_or_default();
+        Ok(HaState::ALL.into_iter().find(|state| state.as_str() == said).unwrap_or_default())
     }
 
     fn is_real(&self) -> bool {

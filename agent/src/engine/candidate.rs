@@ -7,10 +7,14 @@ use super::Parts;
 use super::context::Context;
 use super::flow::ended_early;
 use crate::activate::accept;
-use crate::archive::Manifest;
+use crate::archive::{HaGroup, Manifest};
 use crate::facts::Claims;
 use crate::files::Folder;
+use crate::peers::parse_group;
 use crate::store::{About, Draft, Generation};
+
+/// The largest description of an HA group: 64 KiB.
+const MAX_GROUP: u64 = 64 << 10;
 
 /// A draft becomes a generation, away from the thread that answers requests.
 pub(super) async fn keep(
@@ -48,6 +52,23 @@ pub(super) async fn acceptable(
 pub(super) fn identity(manifest: &Manifest, tree: &Folder, parts: &Parts) -> Result<(), Failure> {
     let claimed = Claims::of(&manifest.device, manifest.manager.as_ref());
     let found = Claims::read(tree, &parts.profile, &parts.domains)?;
+    if let Some(ha) = &parts.profile.ha {
+        let bytes = crate::files::found(tree.read(&ha.group, MAX_GROUP))?;
+        let group = bytes.map(|bytes| parse_group(&ha.group, &bytes)).transpose()?;
+        if group != manifest.ha {
+            let named =
+                |group: &Option<HaGroup>| group.as_ref().map_or("none".into(), |group| group.name.clone());
+            return Err(Failure::new(
+                Code::ArchiveInvalid,
+                format!(
+                    "HA group: the backup's manifest says {}, its configuration says {}, with other members or addresses",
+                    named(&manifest.ha),
+                    named(&group)
+                ),
+            )
+            .hint("the backup contradicts itself; take another one"));
+        }
+    }
     match found.differing(&claimed) {
         None => Ok(()),
         Some((what, found, claimed)) => Err(Failure::new(

@@ -1,21 +1,24 @@
 //! Backups: made, listed, and what fetching them needs.
 
-use std::io::BufReader;
-use std::io::Write;
+use std::io::{BufReader, Read, Write};
 
 use jiff::Timestamp;
 use reinstate_api::{BackupEntry, Code, Created, Failure, one_line};
 
 use super::Engine;
-use crate::archive::{self, DomainRecord, Manifest};
+use crate::archive::{self, DomainRecord, HaGroup, Manifest};
 use crate::facts::Facts;
 use crate::fetch::{DeviceKey, Trust};
 use crate::files::Kind;
-use crate::store::Generation;
-use crate::tree::Digest;
+use crate::peers::parse_group;
+use crate::store::{Generation, SealKey};
+use crate::tree::{Digest, Index};
 
 /// The device's own key for fetching, below the agent's own folder.
 const DEVICE_KEY: &str = "device_key";
+
+/// The largest description of an HA group: 64 KiB.
+const MAX_GROUP: u64 = 64 << 10;
 
 /// Host keys that an admin has accepted.
 const KNOWN_HOSTS: &str = "known_hosts";
@@ -110,6 +113,7 @@ impl Engine {
             bytes: 0,
             optional: domain.optional,
         });
+        let ha = self.group_of(generation, &index, &key)?;
         let manifest = Manifest {
             format: Manifest::FORMAT,
             created,
@@ -119,7 +123,7 @@ impl Engine {
             device: facts.device.clone(),
             software: facts.software.clone(),
             manager: facts.registration.clone(),
-            ha: None,
+            ha,
             domains: domains.collect(),
         };
         let mut out = std::io::BufWriter::with_capacity(256 << 10, crate::backups::create(backups, part)?);
@@ -127,6 +131,23 @@ impl Engine {
         out.flush().map_err(cannot)?;
         let writer = out.into_inner().map_err(|e| cannot(e.into_error()))?;
         Ok(writer.sync()?)
+    }
+
+    /// The HA group that a generation describes.
+    fn group_of(
+        &self,
+        generation: &Generation,
+        index: &Index,
+        key: &SealKey,
+    ) -> Result<Option<HaGroup>, Failure> {
+        let Some(ha) = &self.parts().profile.ha else { return Ok(None) };
+        let file =
+            index.iter().map(|(_, entry)| entry).find(|entry| entry.path == ha.group && entry.is_file());
+        let Some(entry) = file else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let read = generation.open(entry, key)?.take(MAX_GROUP).read_to_end(&mut bytes);
+        read.map_err(|e| Failure::io(format_args!("cannot read {}", ha.group), &e))?;
+        parse_group(&ha.group, &bytes).map(Some)
     }
 
     /// The names of the backups, newest last by name.

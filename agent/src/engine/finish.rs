@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reinstate_api::{Code, Failure, Phase};
+use reinstate_api::{Code, Failure, Phase, Role};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::context::Context;
+use super::group::rejoined;
 use super::{Engine, Running, flow, view};
 use crate::job::{Job, Stage, Switch};
-use crate::lock::{self, Held};
+use crate::lock::Held;
 use crate::state::State;
 
 /// Between two looks at the appliance's health.
@@ -61,8 +62,10 @@ impl Engine {
             let factory = parts.platform.snapshot(0, "factory".into()).await;
             self.log("the factory's configuration cannot be kept", factory);
         }
+        self.learn_group().await;
         self.refresh();
         tokio::spawn(self.clone().keep_telling());
+        tokio::spawn(self.clone().keep_peers());
         Ok(())
     }
 
@@ -111,11 +114,11 @@ impl Engine {
     /// A lock goes with its restore: with the one that is ending, or with one that is in the history.
     pub(super) fn release(&self, ending: Option<Uuid>) {
         let release = || {
-            let folder = self.parts().store.folder();
-            let Some(lock) = lock::read(folder)? else { return Ok(()) };
+            let file = &self.peers().lock;
+            let Some(lock) = file.read()? else { return Ok(()) };
             let over = self.parts().state.read()?.history.iter().any(|entry| entry.id == lock.id);
             match over || ending == Some(lock.id) {
-                true => Held::resume(folder, lock.id)?.release(),
+                true => file.release(lock.id),
                 false => Ok(()),
             }
         };
@@ -147,7 +150,7 @@ pub(super) async fn decide(context: &Context) {
             }
         };
         context.show(|view| view.phase = Phase::Finishing);
-        let held = Held::resume(engine.parts().store.folder(), context.job.id);
+        let held = Held::resume(&engine.peers().lock, context.job.id);
         engine.log("the restore lock", held.and_then(|held| held.set_phase(Phase::Finishing)));
         let failures = health(context, &switch).await;
         if !failures.is_empty() && switch.back.is_empty() {
@@ -162,6 +165,10 @@ pub(super) async fn decide(context: &Context) {
         for failure in failures {
             tracing::warn!(code = %failure.code, "after going back: {failure}");
         }
+        let role = present_role(engine).await;
+        if role == Role::Control {
+            rejoined(context, role).await;
+        }
         engine.release(Some(context.job.id));
         let managed = engine.is_managed(switch.target);
         let ended = engine.record(|state| {
@@ -169,14 +176,24 @@ pub(super) async fn decide(context: &Context) {
             state.follow(&entry, managed);
             Ok(entry)
         });
+        engine.part_from_members().await;
         flow::conclude(context, ended);
         engine.log("old generations cannot be removed", engine.prune());
+        if role != Role::Control {
+            rejoined(context, role).await;
+        }
         Ok::<_, Failure>(())
     };
     if let Err(failure) = decided.await {
         crate::log::error(&failure);
         context.note(failure.message);
     }
+}
+
+/// The role that the live configuration gives this appliance.
+async fn present_role(engine: &Engine) -> Role {
+    let facts = engine.parts().platform.facts().await;
+    facts.map(|facts| facts.device.role).unwrap_or_default()
 }
 
 /// Looks until the appliance is healthy or the profile's time is over; answers with what is not.

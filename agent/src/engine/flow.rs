@@ -1,20 +1,21 @@
 //! The way of one job, from its request to the reboot.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use reinstate_api::{Code, Failure, HistoryEntry, Lock, Phase, RestoreRequest, Source};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{oneshot, watch};
 
 use super::candidate::{acceptable, identity, keep};
 use super::context::Context;
+use super::group::{Company, free_of_locks};
 use super::receive::{Receiving, receive};
 use super::{Work, finish};
 use crate::diff;
 use crate::facts::Facts;
 use crate::job::{MAX_REBOOTS, Stage};
-use crate::lock::{self, Held};
+use crate::peers::GroupHeld;
 use crate::resolve::resolve;
 use crate::stage::Staged;
 use crate::store::Generation;
@@ -29,7 +30,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// What a job has made before its commit: thrown away when it fails.
 #[derive(Default)]
 pub(super) struct Made {
-    held: Option<Held>,
+    held: Option<GroupHeld>,
     generations: Vec<u64>,
 }
 
@@ -46,7 +47,7 @@ pub(super) async fn run(context: Context, work: Work) {
     let mut made = Made::default();
     let prepared = match work {
         Work::Restore(request) => restore(&context, &request, &mut made).await,
-        Work::Return { number } => go_to(&context, number, &mut made).await.map_err(|f| vec![f]),
+        Work::Return { number } => go_to(&context, number, &mut made).await,
         Work::DeleteManager => delete_manager(&context, &mut made).await.map_err(|f| vec![f]),
     };
     match prepared {
@@ -90,6 +91,7 @@ async fn end(context: &Context, made: Made, failures: Option<Vec<Failure>>) {
         Ok(entry)
     });
     context.engine.release(Some(context.job.id));
+    context.engine.part_from_members().await;
     conclude(context, ended);
 }
 
@@ -129,20 +131,30 @@ async fn receive_and_ask(
     made: &mut Made,
 ) -> Result<Staged, Vec<Failure>> {
     let draft = context.engine.parts().store.draft("restore").map_err(|f| vec![f])?;
-    let listed = Arc::new(Notify::new());
+    let (seen, being_seen) = oneshot::channel();
     let (stop, stopping) = watch::channel(false);
-    let receiving =
-        Receiving { facts: facts.clone(), live: live.clone(), draft, listed: listed.clone(), stop: stopping };
+    let receiving = Receiving { facts: facts.clone(), live: live.clone(), draft, seen, stop: stopping };
     let check = request.check;
     let receiving = receive(context, request, receiving);
     let asking = async {
-        if check {
-            return Ok(());
+        let one = |failure: Failure| vec![failure];
+        let Ok(mut seen) = being_seen.await else {
+            // Receiving has ended, and says why.
+            return std::future::pending().await;
+        };
+        let mut company = Company::with_backup(context, facts, &seen).map_err(one)?;
+        if let Some(membership) = seen.membership.take() {
+            company.introduce(context, facts, membership).map_err(one)?;
         }
-        listed.notified().await;
-        context.advance(Phase::AwaitingAnswer)?;
-        context.confirm().await?;
-        take_lock(context, facts, made)
+        company.examine(context).await?;
+        if check {
+            return company.check(&request.overrides);
+        }
+        context.advance(Phase::AwaitingAnswer).map_err(one)?;
+        context.confirm().await.map_err(one)?;
+        company.agree(context, &request.overrides).await.map_err(one)?;
+        made.held = Some(company.lock(context).await.map_err(one)?);
+        Ok(())
     };
     tokio::pin!(receiving, asking);
     let (mut staged, mut agreed) = (None, false);
@@ -160,17 +172,17 @@ async fn receive_and_ask(
                     }
                     None
                 }
-                Err(failure) => Some(failure),
+                Err(failures) => Some(failures),
             },
-            failure = context.aborted() => Some(failure),
+            failure = context.aborted() => Some(vec![failure]),
         };
-        if let Some(failure) = ended {
+        if let Some(failures) = ended {
             // The thread that stages must have ended before its draft is thrown away.
             stop.send_replace(true);
             if staged.is_none() {
                 let _ = receiving.await;
             }
-            return Err(vec![failure]);
+            return Err(failures);
         }
         if let (true, Some(staged)) = (agreed, staged.take_if(|_| agreed)) {
             return Ok(staged);
@@ -219,16 +231,19 @@ async fn prepare(
     if request.check {
         return Ok(Next::Checked);
     }
-    commit(context, made, number, snapshot.number(), notes).map_err(one)?;
+    commit(context, made, number, snapshot.number(), notes).await.map_err(one)?;
     Ok(Next::Reboot)
 }
 
 /// Back to a generation that the store has.
-async fn go_to(context: &Context, number: u64, made: &mut Made) -> Result<Next, Failure> {
+async fn go_to(context: &Context, number: u64, made: &mut Made) -> Result<Next, Vec<Failure>> {
+    let one = |failure: Failure| vec![failure];
     let parts = context.engine.parts();
-    free_of_locks(context)?;
-    let target = parts.store.generation(number)?;
-    let (index, facts, live) = (target.index()?, parts.platform.facts().await?, parts.platform.scan().await?);
+    free_of_locks(context).map_err(one)?;
+    let target = parts.store.generation(number).map_err(one)?;
+    let index = target.index().map_err(one)?;
+    let facts = parts.platform.facts().await.map_err(one)?;
+    let live = parts.platform.scan().await.map_err(one)?;
     let present = target.record.domains.iter().cloned().collect();
     let changes = diff::exact(&parts.domains, &present, &live, &index);
     context.show(|view| view.changes = changes);
@@ -239,16 +254,22 @@ async fn go_to(context: &Context, number: u64, made: &mut Made) -> Result<Next, 
         target.record.origin
     ));
     if number == 0 {
-        warn_of_backups(context)?;
+        warn_of_backups(context).map_err(one)?;
     }
-    context.advance(Phase::AwaitingAnswer)?;
-    context.confirm().await?;
-    take_lock(context, &facts, made)?;
-    let snapshot = snapshot(context, made).await?;
-    context.advance(Phase::Validating)?;
-    acceptable(context, &target, &snapshot).await?;
-    // What was live once is validated no more: the way back must not depend on a checker.
-    commit(context, made, number, snapshot.number(), Vec::new())?;
+    let mut company = Company::present(context, &facts);
+    company.examine(context).await?;
+    let decided = async {
+        context.advance(Phase::AwaitingAnswer)?;
+        context.confirm().await?;
+        company.agree(context, &BTreeSet::new()).await?;
+        made.held = Some(company.lock(context).await?);
+        let snapshot = snapshot(context, made).await?;
+        context.advance(Phase::Validating)?;
+        acceptable(context, &target, &snapshot).await?;
+        // What was live once is validated no more: the way back must not depend on a checker.
+        commit(context, made, number, snapshot.number(), Vec::new()).await
+    };
+    decided.await.map_err(one)?;
     Ok(Next::Reboot)
 }
 
@@ -301,18 +322,11 @@ async fn delete_manager(context: &Context, made: &mut Made) -> Result<Next, Fail
     if let Some(refused) = parts.platform.validate(number).await?.into_iter().next() {
         return Err(refused);
     }
-    commit(context, made, number, snapshot.number(), Vec::new())?;
+    commit(context, made, number, snapshot.number(), Vec::new()).await?;
     Ok(Next::ActivateNow)
 }
 
-/// Early and without taking it: a restore that cannot get the lock need not begin.
-fn free_of_locks(context: &Context) -> Result<(), Failure> {
-    match lock::read(context.engine.parts().store.folder())? {
-        None => Ok(()),
-        Some(lock) => Err(lock::held(&lock)),
-    }
-}
-
+/// This appliance's lock alone: nobody else notices what is done.
 fn take_lock(context: &Context, facts: &Facts, made: &mut Made) -> Result<(), Failure> {
     context.advance(Phase::Locking)?;
     let lock = Lock {
@@ -322,8 +336,9 @@ fn take_lock(context: &Context, facts: &Facts, made: &mut Made) -> Result<(), Fa
         by: context.job.by.clone(),
         since: Timestamp::now(),
         phase: Phase::Locking,
+        without: Vec::new(),
     };
-    made.held = Some(Held::take(context.engine.parts().store.folder(), &lock)?);
+    made.held = Some(GroupHeld::alone(&context.engine.peers().lock, lock)?);
     Ok(())
 }
 
@@ -343,14 +358,20 @@ fn take_number(context: &Context, made: &mut Made) -> Result<u64, Failure> {
     Ok(number)
 }
 
-/// The point of no return: one fsynced rename.
-fn commit(context: &Context, made: &Made, target: u64, from: u64, notes: Vec<String>) -> Result<(), Failure> {
+/// The point of no return: one fsynced rename, after every member was told and has our lock still.
+async fn commit(
+    context: &Context,
+    made: &mut Made,
+    target: u64,
+    from: u64,
+    notes: Vec<String>,
+) -> Result<(), Failure> {
     let held =
-        made.held.as_ref().ok_or_else(|| Failure::new(Code::Internal, "a commit needs the restore lock"))?;
+        made.held.as_mut().ok_or_else(|| Failure::new(Code::Internal, "a commit needs the restore lock"))?;
     context.advance(Phase::Committing)?;
-    held.set_phase(Phase::Committing)?;
+    let announced = held.committing().await?;
     context.still_wanted()?;
-    context.record(|job| job.commit(target, from, notes))
+    context.record(|job| job.commit(target, from, notes, &announced))
 }
 
 /// Asks for the reboot that activates what is pending; the agent is ended by it.

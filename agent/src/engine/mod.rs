@@ -2,10 +2,13 @@
 
 mod afterwards;
 mod candidate;
+mod clear;
 mod context;
 mod export;
 mod finish;
 mod flow;
+mod group;
+mod peers;
 mod receive;
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,7 +24,6 @@ use uuid::Uuid;
 use crate::domain::Domains;
 use crate::files::Folder;
 use crate::job::{Job, Stage};
-use crate::lock;
 use crate::platform::Platform;
 use crate::profile::Profile;
 use crate::state::{State, StateFile};
@@ -29,6 +31,7 @@ use crate::store::Store;
 
 use afterwards::Attempts;
 use context::Context;
+use peers::Peers;
 
 /// What the engine works with.
 pub struct Parts {
@@ -55,6 +58,8 @@ struct Inner {
     troubles: Mutex<Vec<String>>,
     /// To tell the manager.
     attempts: Attempts,
+    /// The other members of the HA group.
+    peers: Peers,
 }
 
 /// The job that runs, as far as others may reach into it.
@@ -85,22 +90,30 @@ impl Engine {
             active: 0,
             previous: None,
             lock: None,
+            group: None,
+            releases: Vec::new(),
             checkin: None,
             tasks: None,
             warnings: Vec::new(),
         };
+        let peers = Peers::new(parts.store.folder().clone());
         let inner = Inner {
             parts,
             view: watch::channel(status).0,
             running: Mutex::new(None),
             troubles: Mutex::default(),
             attempts: Attempts::default(),
+            peers,
         };
         Self { inner: Arc::new(inner) }
     }
 
     pub fn parts(&self) -> &Parts {
         &self.inner.parts
+    }
+
+    fn peers(&self) -> &Peers {
+        &self.inner.peers
     }
 
     /// Changes whenever something does.
@@ -277,8 +290,8 @@ impl Engine {
 
     /// Brings what is on the disk into the status.
     fn refresh(&self) {
-        let parts = &self.inner.parts;
-        let (state, lock) = (self.state(), lock::read(parts.store.folder()));
+        let (state, lock, releases) = (self.state(), self.peers().lock.read(), self.peers().releases());
+        let group = self.peers().view();
         let troubles = self.inner.troubles.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         self.inner.view.send_if_modified(|status| {
             let before = status.clone();
@@ -287,9 +300,10 @@ impl Engine {
                 Ok(state) => {
                     status.active = state.active;
                     status.previous = state.previous;
-                    status.last = state.history.first().cloned();
+                    status.last = state.history.iter().find(|e| e.kind != JobKind::ClearLock).cloned();
                     status.checkin = self.checkin(&state);
                     status.tasks = self.tasks(&state);
+                    status.warnings.extend(state.meetings());
                     if let Some(Stage::Broken(switch)) = state.job.as_ref().map(|job| &job.stage) {
                         status.warnings.push(
                             "neither configuration could be made whole; network and SSH stay down".into(),
@@ -304,6 +318,11 @@ impl Engine {
             }
             match lock {
                 Ok(lock) => status.lock = lock,
+                Err(failure) => status.warnings.push(failure.message),
+            }
+            status.group = group;
+            match releases {
+                Ok(releases) => status.releases = releases,
                 Err(failure) => status.warnings.push(failure.message),
             }
             *status != before

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reinstate_api::{Code, Failure, Location, Progress, RestoreRequest, Source};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::context::Context;
 use crate::archive;
@@ -20,7 +20,7 @@ use crate::download::{Part, keeps_part, settle};
 use crate::facts::Facts;
 use crate::fetch::{self, Finished, Options, RemoteFile};
 use crate::files::found;
-use crate::stage::{self, Milestone, Staged};
+use crate::stage::{self, Milestone, Seen, Staged};
 use crate::store::Draft;
 use crate::tree::Index;
 
@@ -29,8 +29,8 @@ pub struct Receiving {
     pub facts: Facts,
     pub live: Index,
     pub draft: Draft,
-    /// Told when the list of files is here, so that the question can be asked.
-    pub listed: Arc<Notify>,
+    /// Told when all is here that is needed to ask.
+    pub seen: oneshot::Sender<Seen>,
     /// Set to true to end it early.
     pub stop: watch::Receiver<bool>,
 }
@@ -118,7 +118,8 @@ async fn run(
     input: impl BufRead + Send + 'static,
     fetch: Option<Fetch>,
 ) -> Result<Staged, Vec<Failure>> {
-    let Receiving { facts, live, draft, listed, mut stop } = receiving;
+    let Receiving { facts, live, draft, seen, mut stop } = receiving;
+    let mut seen = Some(seen);
     let watcher = context.clone();
     let halt = meter.halt.clone();
     let known = fetch.as_ref().map(|fetch| fetch.known.clone()).unwrap_or_default();
@@ -142,7 +143,12 @@ async fn run(
             Milestone::Note(note) => watcher.note(note),
             Milestone::Changes(changes) => {
                 watcher.show(|view| view.changes = changes);
-                listed.notify_one();
+            }
+            Milestone::Seen(now) => {
+                if let Some(seen) = seen.take() {
+                    // Nobody waits for it any more where the job was ended.
+                    let _ = seen.send(*now);
+                }
             }
         };
         stage::stage(input, &file, &here, &live, draft, &mut told)

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use nix::ifaddrs::getifaddrs;
-use reinstate_api::{Created, Failure};
+use reinstate_api::{Created, Failure, HaState};
 
 use super::{Platform, Program, Requests};
 use crate::checkin::{Answer, Credentials, Telling};
 use crate::facts::Facts;
+use crate::peers::Membership;
 use crate::tree::{Entry, Index};
 
 /// Who does what needs root's rights, and who runs checkers on what is not trusted.
@@ -83,6 +84,14 @@ impl Platform for Linux {
             Ok(here.filter_map(|address| written(&address)).collect())
         }
         .boxed()
+    }
+
+    fn membership(&self) -> BoxFuture<'_, Result<Option<Membership>, Failure>> {
+        self.root.run("membership", &[]).boxed()
+    }
+
+    fn ha_state(&self) -> BoxFuture<'_, Result<HaState, Failure>> {
+        self.root.run("ha-state", &[]).boxed()
     }
 
     fn manager_credentials(&self) -> BoxFuture<'_, Result<Option<Credentials>, Failure>> {

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use reinstate_api::{Created, Failure};
+use reinstate_api::{Created, Failure, HaState};
 
 use super::{Platform, Program};
 use crate::checkin::{Answer, Credentials, Telling};
 use crate::facts::Facts;
 use crate::files::Folder;
+use crate::peers::Membership;
 use crate::tree::{Entry, Index};
 
 /// The file by which a sandbox's agent asks whoever started it for a restart.
@@ -80,6 +81,14 @@ impl Platform for Sandbox {
 
     fn management_addresses(&self) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
         async { Ok(self.facts().await?.device.management) }.boxed()
+    }
+
+    fn membership(&self) -> BoxFuture<'_, Result<Option<Membership>, Failure>> {
+        self.program.run("membership", &[]).boxed()
+    }
+
+    fn ha_state(&self) -> BoxFuture<'_, Result<HaState, Failure>> {
+        self.program.run("ha-state", &[]).boxed()
     }
 
     fn manager_credentials(&self) -> BoxFuture<'_, Result<Option<Credentials>, Failure>> {

@@ -13,6 +13,7 @@ use crate::tree::{Digest, Entry, EntryKind, Hashing, Index, TreePath};
 
 /// Larger than most files, and small enough that the allocator keeps it from file to file.
 const BUFFER: usize = 64 << 10;
+const MAX_TEXT: u64 = 64 << 10;
 
 /// What a draft becomes.
 pub struct About<'a> {
@@ -63,6 +64,16 @@ impl Draft {
             EntryKind::File { sealed: true, .. } => self.key.unseal(&entry.path, file),
             _ => Ok(Box::new(file)),
         }
+    }
+
+    /// The clear text of a small file, where it is there already: at most 64 KiB.
+    pub fn text(&self, path: &TreePath) -> Result<Option<String>, Failure> {
+        let known = self.index.domains.values().find_map(|entries| entries.get(path));
+        let Some(entry) = known.filter(|entry| entry.is_file()) else { return Ok(None) };
+        let mut text = String::new();
+        let read = self.open(entry)?.take(MAX_TEXT).read_to_string(&mut text);
+        read.map_err(|e| Failure::io(format_args!("cannot read {path}"), &e))?;
+        Ok(Some(text))
     }
 
     /// Adds a folder or a link.

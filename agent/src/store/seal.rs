@@ -21,7 +21,8 @@ impl SealKey {
         let text = self.0.to_string();
         let mut file = folder.create(name, 0o600)?;
         file.write_all(text.expose_secret().as_bytes())
-            .map_err(|e| Failure::io("cannot write the sealing key", &e))
+            .map_err(|e| Failure::io("cannot write the sealing key", &e))?;
+        Ok(file.sync()?)
     }
 
     pub fn load(folder: &Folder, name: &str) -> Result<Self, Failure> {

@@ -114,6 +114,7 @@ pub fn manifest(domains: &[&str]) -> Manifest {
                 role: Role::Secondary,
                 addresses: vec!["192.0.2.11".into()],
                 host_key: "ssh-ed25519 AAAA".into(),
+                failover: "198.51.100.1/30".into(),
             }],
         }),
         domains: domains

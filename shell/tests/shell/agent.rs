@@ -317,6 +317,8 @@ pub fn status(job: Option<JobView>) -> Status {
         active: 0,
         previous: None,
         lock: None,
+        group: None,
+        releases: Vec::new(),
         checkin: None,
         tasks: None,
         warnings: Vec::new(),

@@ -14,6 +14,11 @@ pub fn ssh(algorithm: Algorithm, comment: &str) -> Result<(String, String)> {
     Ok((key.to_openssh(LineEnding::LF)?.to_string(), public + "\n"))
 }
 
+/// The private half, as OpenSSH writes it.
+pub fn openssh(key: &PrivateKey) -> String {
+    key.to_openssh(LineEnding::LF).expect("a key that was just made can be written").to_string()
+}
+
 pub fn ecdsa() -> Algorithm {
     Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }
 }

@@ -215,6 +215,7 @@ fn a_restore_lock_of_another_restore_is_respected_and_its_holder_named() {
         by: "alice".into(),
         since: "2026-01-05T08:00:00Z".parse().unwrap(),
         phase: Phase::Snapshotting,
+        without: Vec::new(),
     };
     let file = scene.root().join("var/lib/reinstate/restore.lock");
     let text = toml::to_string(&lock).unwrap();

@@ -1,0 +1,203 @@
+//! The restore locks of a whole group: taken in one order, kept until the commit, proof that it may be.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use reinstate_api::{Code, Failure, Lock, Phase};
+use tokio::time::Instant;
+
+use super::client::{Session, Taken, take};
+use super::door::{Door, Group};
+use super::journal::Journals;
+use crate::lock::{self, Held, LockFile};
+
+/// How long a member that was gone without may take to say whether it gives way.
+const GIVING_WAY: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// What is needed to take the locks.
+pub struct Taking<'a> {
+    pub file: &'a LockFile,
+    pub journals: &'a Journals,
+    /// None where the appliance is in no group: its own lock is all there is.
+    pub group: Option<&'a Group>,
+    /// Device UUIDs of members that need not answer.
+    pub without: &'a [String],
+    pub lock: Lock,
+}
+
+/// The locks of a restore, on every member that answers.
+#[derive(Debug)]
+pub struct GroupHeld {
+    own: Held,
+    lock: Lock,
+    others: Option<Others>,
+}
+
+#[derive(Debug)]
+struct Others {
+    group: Group,
+    locked: Vec<Door>,
+    /// Gone without: they have not answered so far.
+    skipped: Vec<Door>,
+}
+
+/// Proof that every lock was there when the commit was announced.
+#[derive(Debug)]
+pub struct Committing(());
+
+#[cfg(test)]
+impl Committing {
+    pub(crate) fn for_tests() -> Self {
+        Self(())
+    }
+}
+
+impl Taking<'_> {
+    /// Takes every lock, in the order that all members have; of two restores that start in the same
+    /// instant exactly one gets the first lock that both want. What was taken before a failure is in
+    /// the journal, and for the caller to release.
+    ///
+    /// # Errors
+    /// `lock-held`, naming the holder; `peer-unreachable` and `peer-mismatch` where a member does not
+    /// answer that has to.
+    pub async fn take(self) -> Result<GroupHeld, Failure> {
+        let Self { file, journals, group, without, lock } = self;
+        let Some(group) = group else { return GroupHeld::alone(file, lock) };
+        let journal = match group.others.is_empty() {
+            true => None,
+            false => Some(journals.begin(lock.id, group, group.others.clone())?),
+        };
+        let mut progress = Progress::default();
+        match progress.go(file, group, without, &lock).await {
+            Ok(own) => {
+                let Progress { locked, skipped, .. } = progress;
+                let others = Others { group: group.clone(), locked, skipped };
+                Ok(GroupHeld { own, lock, others: Some(others) })
+            }
+            Err(failure) => {
+                // Members that were not asked, or that another restore holds, are owed nothing.
+                if let Some(mut journal) = journal {
+                    let owed = [progress.locked, progress.unclear].concat();
+                    journal.keep_only(journals, &owed)?;
+                }
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// How far the taking is.
+#[derive(Default)]
+struct Progress {
+    locked: Vec<Door>,
+    skipped: Vec<Door>,
+    /// Asked, without a clear answer.
+    unclear: Vec<Door>,
+}
+
+impl Progress {
+    async fn go(
+        &mut self,
+        file: &LockFile,
+        group: &Group,
+        without: &[String],
+        lock: &Lock,
+    ) -> Result<Held, Failure> {
+        let mut own = None;
+        for door in &group.others {
+            if own.is_none() && group.is_before(&door.device) {
+                own = Some(Held::take(file, lock)?);
+            }
+            match take(door, group.port, &group.keys, lock).await {
+                Ok(Taken::Ours) => self.locked.push(door.clone()),
+                Ok(Taken::Held(other)) => return Err(on(door, lock::held(&other))),
+                Ok(Taken::Unasked(_)) if without.contains(&door.device) => self.skipped.push(door.clone()),
+                Ok(Taken::Unasked(failure)) => return Err(failure),
+                Err(failure) => {
+                    self.unclear.push(door.clone());
+                    return Err(failure);
+                }
+            }
+        }
+        own.map_or_else(|| Held::take(file, lock), Ok)
+    }
+}
+
+impl GroupHeld {
+    /// This appliance's lock, and nobody else's.
+    ///
+    /// # Errors
+    /// `lock-held`, naming the holder.
+    pub fn alone(file: &LockFile, lock: Lock) -> Result<Self, Failure> {
+        Ok(Self { own: Held::take(file, &lock)?, lock, others: None })
+    }
+
+    /// Announces the commit on every member that is locked. A member that was gone without and answers
+    /// by now is locked too.
+    ///
+    /// # Errors
+    /// `lock-lost` where a lock was taken away, `peer-unreachable` where that cannot be told, `lock-held`
+    /// where a member that was gone without restores itself: the holder must not commit.
+    pub async fn committing(&mut self) -> Result<Committing, Failure> {
+        self.own.set_phase(Phase::Committing)?;
+        self.lock.phase = Phase::Committing;
+        if let Some(others) = &self.others {
+            let Others { group, locked, skipped, .. } = others;
+            let announced = locked.iter().map(|door| announce(group, door, &self.lock));
+            join_all(announced).await.into_iter().collect::<Result<(), _>>()?;
+            let met = skipped.iter().map(|door| meet_again(group, door, &self.lock));
+            join_all(met).await.into_iter().collect::<Result<(), _>>()?;
+        }
+        Ok(Committing(()))
+    }
+}
+
+async fn announce(group: &Group, door: &Door, lock: &Lock) -> Result<(), Failure> {
+    let session = Session::open(door, group.port, &group.keys).await?;
+    session.update(lock).await?;
+    session.close().await;
+    Ok(())
+}
+
+/// One that has not answered before. Where it has a restore of its own that has gone without us, the
+/// first in the order of members goes on, and the other one ends.
+async fn meet_again(group: &Group, door: &Door, lock: &Lock) -> Result<(), Failure> {
+    let deadline = Instant::now() + GIVING_WAY;
+    let mut answered = false;
+    loop {
+        let session = match Session::open(door, group.port, &group.keys).await {
+            Ok(session) => session,
+            Err(failure) if answered => {
+                let why = format!("{} has answered, and does no more: {}", door.hostname, failure.message);
+                return Err(Failure::new(failure.code, why)
+                    .hint("start again, once it is known what that member does"));
+            }
+            Err(_) => return Ok(()),
+        };
+        answered = true;
+        let other = match session.create(lock).await? {
+            Taken::Unasked(failure) => return Err(failure),
+            Taken::Ours => {
+                session.update(lock).await?;
+                session.close().await;
+                return Ok(());
+            }
+            Taken::Held(other) => other,
+        };
+        let running = session.identity().await?.running.filter(|running| running.id == other.id);
+        session.close().await;
+        let committed = running.is_some_and(|running| running.phase >= Phase::Committed);
+        let gives_way = other.device == door.device && group.is_before(&door.device) && !committed;
+        if !gives_way || Instant::now() > deadline {
+            return Err(on(door, lock::held(&other)));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn on(door: &Door, failure: Failure) -> Failure {
+    let Failure { code, message, hint, .. } = failure;
+    debug_assert_eq!(code, Code::LockHeld);
+    Failure::new(code, format!("on {}: {message}", door.hostname)).hint(hint)
+}

@@ -1,0 +1,264 @@
+//! HA groups of real agents, each in a network namespace of its own.
+
+pub mod net;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use reinstate_api::{
+    Answer, AnswerRequest, Created, HistoryEntry, JobView, QuestionKind, Role, Started, Status,
+};
+use russh::keys::{Algorithm, PrivateKey};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::appliance::{self, Appliance, keys};
+use crate::machine::Machine;
+use net::{Net, Ports};
+
+/// The donors' interfaces for management and for the failover link, as the kernel names them.
+pub const MANAGEMENT: &str = "ens160";
+pub const FAILOVER: &str = "ens192";
+
+/// Longer than the longest restore of a group.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What makes members of one group: who they are, and the keys.
+pub struct Roster {
+    pub name: String,
+    pub members: Vec<Listed>,
+    /// The group's private key.
+    pub key: String,
+}
+
+/// One member, as the group's description has it.
+#[derive(Clone)]
+pub struct Listed {
+    pub uuid: String,
+    pub hostname: String,
+    pub role: Role,
+    /// With prefix length.
+    pub management: String,
+    pub failover: String,
+    /// Private and public half of its endpoint's host key.
+    pub host_key: (String, String),
+}
+
+fn key_pair() -> (String, String) {
+    let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
+    (keys::openssh(&key), reinstate_agent::peers::host_key_line(&key))
+}
+
+impl Roster {
+    /// Members `fw-a`, `fw-b`, … with these roles.
+    pub fn new(name: &str, roles: &[Role]) -> Self {
+        let members = roles.iter().zip('a'..).enumerate().map(|(number, (role, letter))| Listed {
+            uuid: format!("{0}{0}{0}{0}{0}{0}{0}{0}-0000-4000-8000-00000000000{number}", letter),
+            hostname: format!("fw-{letter}"),
+            role: *role,
+            management: format!("192.0.2.{}/24", 10 + number),
+            failover: format!("198.51.100.{}/24", 1 + number),
+            host_key: key_pair(),
+        });
+        Self { name: name.to_owned(), members: members.collect(), key: key_pair().0 }
+    }
+
+    /// The file that describes the group.
+    pub fn text(&self) -> String {
+        let mut text = format!("name = \"{}\"\n", self.name);
+        for member in &self.members {
+            let Listed { uuid, hostname, role, management, failover, host_key } = member;
+            let bare = |address: &str| address.split('/').next().unwrap_or_default().to_owned();
+            let addresses = [bare(failover), bare(management)];
+            text += &format!(
+                "\n[[members]]\nuuid = \"{uuid}\"\nhostname = \"{hostname}\"\nrole = \"{role}\"\n\
+                 addresses = {addresses:?}\nfailover = \"{failover}\"\nhost_key = \"{}\"\n",
+                host_key.1
+            );
+        }
+        text
+    }
+
+    /// A member in service.
+    pub fn appliance(&self, number: usize) -> Appliance {
+        let member = &self.members[number];
+        let appliance = Appliance::donor(&member.hostname)
+            .seed(10 + number as u64)
+            .device_uuid(&member.uuid)
+            .role(member.role)
+            .unregistered()
+            .management(&[&member.management])
+            .file("etc/appliance/ha/group.toml", self.text(), 0o644)
+            .file("etc/appliance/ha/group.key", self.key.as_str(), 0o600)
+            .file("etc/appliance/ha/host.key", member.host_key.0.as_str(), 0o600);
+        quick(appliance)
+    }
+}
+
+/// Without checkers and units: what is tested is what happens between members.
+pub fn quick(appliance: Appliance) -> Appliance {
+    let folder = appliance::reference_profile().join("domains.d");
+    let mut appliance = appliance
+        .profile_override("[health]\nunits = []\n[ha.state]\nfile = \"/var/lib/appliance/ha-state\"\n");
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let mut table: toml::Table = toml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        if table.remove("validate").is_some() {
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            appliance = appliance.domain_override(name, &toml::to_string(&table).unwrap());
+        }
+    }
+    appliance
+}
+
+/// One member that runs, in its namespace.
+pub struct Member {
+    pub machine: Machine,
+    /// The backup that it has made of itself, in its backup folder.
+    pub file: String,
+    pub number: usize,
+}
+
+/// A group whose members all run.
+pub struct Group {
+    pub net: Net,
+    pub roster: Roster,
+    pub members: Vec<Member>,
+    place: TempDir,
+}
+
+impl Group {
+    pub fn start(program: &Path, roster: Roster) -> Self {
+        let ports = roster.members.iter().map(|member| Ports {
+            management: (MANAGEMENT, vec![member.management.clone()]),
+            failover: (FAILOVER, vec![member.failover.clone()]),
+        });
+        let net = Net::new(&ports.collect::<Vec<_>>());
+        let place = tempfile::tempdir().unwrap();
+        let mut group = Self { net, roster, members: Vec::new(), place };
+        for number in 0..group.roster.members.len() {
+            let appliance = group.roster.appliance(number);
+            let mut member = group.boot(program, number, &appliance);
+            let made: Created = member.machine.client().post("/v1/backups", &json!({})).unwrap();
+            member.file = made.file;
+            group.members.push(member);
+        }
+        group
+    }
+
+    /// An appliance that runs in the namespace of this number.
+    pub fn boot(&self, program: &Path, number: usize, appliance: &Appliance) -> Member {
+        let root = self.place.path().join(format!("{number}-{}", self.members.len()));
+        appliance.build(&root).unwrap();
+        let _ = fs::create_dir_all(root.join("var/lib/appliance"));
+        let state = if number == 0 { "active\n" } else { "standby\n" };
+        fs::write(root.join("var/lib/appliance/ha-state"), state).unwrap();
+        let wrapper = self.wrapper(program, number);
+        let mut machine = Machine::new(wrapper, root);
+        machine.start().unwrap();
+        Member { machine, file: String::new(), number }
+    }
+
+    /// The program inside of a namespace.
+    fn wrapper(&self, program: &Path, number: usize) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let wrapper = self.place.path().join(format!("in-{number}"));
+        let text = format!(
+            "#!/bin/sh\nexec nsenter --net={} {} \"$@\"\n",
+            self.net.member(number).path(),
+            program.display()
+        );
+        fs::write(&wrapper, text).unwrap();
+        fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+        wrapper
+    }
+
+    /// Waits until nobody holds a lock, and no release is owed.
+    pub fn settled(&self) {
+        let until = Instant::now() + PATIENCE;
+        for member in &self.members {
+            loop {
+                let Status { lock, releases, .. } = member.status();
+                if lock.is_none() && releases.is_empty() {
+                    break;
+                }
+                assert!(Instant::now() < until, "{}: {lock:?}, {releases:?}", member.number);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+
+    pub fn place(&self) -> &Path {
+        self.place.path()
+    }
+}
+
+impl Member {
+    pub fn status(&self) -> Status {
+        self.machine.status().unwrap()
+    }
+
+    pub fn history(&self) -> Vec<HistoryEntry> {
+        self.machine.client().get("/v1/history").unwrap()
+    }
+
+    /// Starts the restore of its own backup; the words go with the request.
+    pub fn restore(&self, words: &[&str]) -> crate::Result<Started> {
+        self.restore_file(&self.file, words)
+    }
+
+    pub fn restore_file(&self, file: &str, words: &[&str]) -> crate::Result<Started> {
+        let request = json!({"source": {"backup": file}, "overrides": words});
+        self.machine.client().post("/v1/restore", &request)
+    }
+
+    pub fn answer(&self, question: u64, answer: Answer) {
+        let request: Value = json!(AnswerRequest { question, answer });
+        let _ = self.machine.client().call("POST", "/v1/answer", Some(&request));
+    }
+
+    /// Says yes to whatever is asked until the job has ended, or the appliance restarts; the job as it
+    /// was seen last, and the phases that were seen.
+    pub fn drive(&self, seen: &mut dyn FnMut(&JobView)) -> Option<JobView> {
+        let until = Instant::now() + PATIENCE;
+        let (mut last, mut answered): (Option<JobView>, u64) = (None, 0);
+        while Instant::now() < until {
+            let Ok(status) = self.machine.status() else { return last };
+            let Some(job) = status.job else { return last };
+            seen(&job);
+            if let Some(question) = job.question.as_ref().filter(|question| question.number > answered) {
+                answered = question.number;
+                self.answer(question.number, Answer::Yes);
+            }
+            let over = job.outcome.is_some();
+            last = Some(job);
+            if over {
+                return last;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("the restore of {} does not end: {last:?}", self.number);
+    }
+
+    /// The question that the job asks now.
+    pub fn question(&self) -> (u64, QuestionKind) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status();
+            let job = status.job.as_ref();
+            if let Some(question) = job.and_then(|job| job.question.clone()) {
+                return (question.number, question.kind);
+            }
+            assert!(job.is_none_or(|job| job.outcome.is_none()), "{job:?}");
+            assert!(Instant::now() < until, "nothing is asked: {status:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until nothing runs here any more; how the last job ended.
+    pub fn idle(&self) -> HistoryEntry {
+        self.machine.wait_until_idle().unwrap();
+        self.history().into_iter().next().expect("something was done")
+    }
+}
