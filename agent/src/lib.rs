@@ -24,6 +24,7 @@ pub mod live;
 pub mod lock;
 pub mod log;
 pub mod medium;
+pub mod peers;
 pub mod platform;
 pub mod profile;
 pub mod resolve;
