@@ -148,6 +148,22 @@ pub struct Ha {
     /// Seconds for which a control node's rejoin may hold the group's locks; 1 to 86,400.
     #[serde(default = "rejoin_deadline")]
     pub rejoin_deadline: u64,
+    /// Where a configuration may name a lock service, which then takes the place of lock files.
+    #[serde(default)]
+    pub lock_service: Option<LockService>,
+}
+
+/// Where a configuration says which service, speaking the FleetLock protocol, has the group's lock.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LockService {
+    /// `https://HOST[:PORT][/BASE]`. Neither URL nor group: no lock service.
+    pub url: Reading,
+    /// The service's name for the group: letters, digits, `.` and `-`.
+    pub group: Reading,
+    /// The authority that the service's own certificate must be of, in PEM.
+    #[serde(deserialize_with = "file")]
+    pub ca: TreePath,
 }
 
 fn peer_port() -> u16 {
@@ -339,10 +355,22 @@ impl Ha {
         if owner(&self.group).is_none() {
             return Some(format!("ha.group is '{}', which no domain owns", self.group));
         }
-        [("ha.key", &self.key), ("ha.host-key", &self.host_key)].into_iter().find_map(|(name, path)| {
+        let secrets = [("ha.key", &self.key), ("ha.host-key", &self.host_key)];
+        let open = secrets.into_iter().find_map(|(name, path)| {
             let sealed = owner(path).is_some_and(|domain| domain.is_secret(path));
             (!sealed).then(|| format!("{name} is '{path}', which no domain has among its secrets"))
-        })
+        });
+        open.or_else(|| self.lock_service.as_ref()?.problem(domains))
+    }
+}
+
+impl LockService {
+    /// What does not fit the domains.
+    fn problem(&self, domains: &Domains) -> Option<String> {
+        let places = [("url", self.url.path()), ("group", self.group.path()), ("ca", &self.ca)];
+        let owned = |path: &TreePath| domains.stored().any(|domain| domain.owns(path));
+        let (name, path) = places.into_iter().find(|(_, path)| !owned(path))?;
+        Some(format!("ha.lock-service.{name} is '{path}', which no domain owns"))
     }
 }
 

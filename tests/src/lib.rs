@@ -8,6 +8,7 @@ pub mod compare;
 pub mod container;
 pub mod donor;
 pub mod fault;
+pub mod fleetlock;
 pub mod forge;
 pub mod group;
 pub mod machine;

@@ -9,13 +9,9 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::Engine;
+use crate::backoff::Backoff;
 use crate::checkin::{Report, Telling};
 use crate::state::State;
-
-/// Between the first attempts; doubled after each one.
-const FIRST: Duration = Duration::from_secs(5);
-
-const LONGEST: Duration = Duration::from_secs(600);
 
 /// What is known of the attempts since the agent's start, and how the next one is brought forward.
 #[derive(Default)]
@@ -27,7 +23,7 @@ pub(super) struct Attempts {
 #[derive(Clone, Debug, Default)]
 struct Seen {
     restore: Option<Uuid>,
-    count: u64,
+    backoff: Backoff,
     last: Option<Timestamp>,
     failure: Option<Failure>,
     next: Option<Timestamp>,
@@ -133,13 +129,12 @@ impl Engine {
         if seen.restore != Some(restore) {
             *seen = Seen { restore: Some(restore), ..Seen::default() };
         }
-        let wait = pause(seen.count, slowly);
+        let wait = if slowly { seen.backoff.long_pause() } else { seen.backoff.pause() };
         // A failure is logged when it is a new one, not for ever.
         if seen.failure.as_ref().is_none_or(|last| last.code != why.code) {
             tracing::warn!(%restore, code = %why.code, "the manager was not told: {why}");
         }
         let now = Timestamp::now();
-        seen.count += 1;
         seen.last = Some(now);
         seen.next = SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok());
         seen.failure = Some(why);
@@ -155,7 +150,7 @@ impl Engine {
             restore: on_record.restore,
             since: on_record.since,
             accepted: on_record.accepted,
-            attempts: seen.count,
+            attempts: seen.backoff.attempts(),
             last: seen.last,
             failure: seen.failure,
             next: seen.next,
@@ -187,30 +182,5 @@ impl Engine {
         let registration = self.parts().platform.facts().await?.registration;
         let checkin = self.status().checkin;
         Ok(registration.map(|manager| Manager::new(manager, checkin)).into_iter().collect())
-    }
-}
-
-/// After so many attempts in vain. A quarter of it is drawn, so that a site whose power came back does
-/// not tell its manager all at once.
-fn pause(count: u64, slowly: bool) -> Duration {
-    let whole = match slowly {
-        true => LONGEST,
-        false => FIRST.saturating_mul(1 << count.min(10)).min(LONGEST),
-    };
-    let drawn = f64::from(Uuid::new_v4().as_bytes()[0]) / f64::from(u8::MAX);
-    whole.mul_f64(1.0 - drawn / 4.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pause_doubles_from_seconds_to_ten_minutes_and_stays_there() {
-        for (count, most) in [(0, 5), (1, 10), (3, 40), (7, 600), (63, 600), (u64::MAX, 600)] {
-            let (most, pause) = (Duration::from_secs(most), pause(count, false));
-            assert!(pause <= most && pause >= most.mul_f64(0.749), "{count}: {pause:?}");
-        }
-        assert!(pause(0, true) >= LONGEST.mul_f64(0.749));
     }
 }

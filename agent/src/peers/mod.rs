@@ -8,6 +8,7 @@ mod client;
 mod door;
 mod endpoint;
 mod files;
+pub mod fleet;
 mod held;
 mod identity;
 mod journal;

@@ -324,6 +324,16 @@ impl Appliance {
         self.file("etc/reinstate/profile.d/50-override.toml", toml, 0o644)
     }
 
+    /// The vendor's profile without one of its tables.
+    #[must_use]
+    pub fn without_profile(self, table: &str) -> Self {
+        const FILE: &str = "profile.d/10-reference.toml";
+        let text = std::fs::read_to_string(reference_profile().join(FILE)).unwrap();
+        let mut profile: toml::Table = toml::from_str(&text).unwrap();
+        assert!(profile.remove(table).is_some(), "the profile has no [{table}]");
+        self.file(&format!("usr/lib/reinstate/{FILE}"), toml::to_string(&profile).unwrap(), 0o644)
+    }
+
     pub fn device(&self) -> &DeviceIdentity {
         &self.device
     }

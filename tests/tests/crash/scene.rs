@@ -28,9 +28,11 @@ pub const AGENT: &str = "var/lib/reinstate";
 
 /// Few files and no checkers, so that a restore takes a fraction of a second.
 fn small(appliance: Appliance) -> Appliance {
-    ["files", "firewall", "ha", "licence", "ssh", "users"].iter().fold(appliance, |appliance, domain| {
-        appliance.without(&format!("usr/lib/reinstate/domains.d/{domain}.toml"))
-    })
+    ["files", "firewall", "ha", "licence", "ssh", "users"]
+        .iter()
+        .fold(appliance.without_profile("ha"), |appliance, domain| {
+            appliance.without(&format!("usr/lib/reinstate/domains.d/{domain}.toml"))
+        })
 }
 
 fn donor() -> Appliance {
