@@ -5,6 +5,7 @@ pub mod activate;
 pub mod after;
 pub mod archive;
 pub mod backups;
+pub mod bundle;
 pub mod check;
 pub mod checkin;
 pub mod cli;

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::io::BufRead;
 
-use reinstate_api::{BackupDetails, DomainChange, Failure};
+use reinstate_api::{BackupDetails, Code, DomainChange, Failure};
 
 use crate::archive::{self, Manifest, Sums};
+use crate::bundle;
 use crate::check::{self, Here};
 use crate::diff;
 use crate::domain::Domain;
@@ -39,10 +40,22 @@ pub fn stage(
     draft: Draft,
     told: &mut dyn FnMut(Milestone),
 ) -> Result<Staged, Vec<Failure>> {
-    let mut stage = Stage { file, here, live, draft, told, present: BTreeSet::new(), failures: Vec::new() };
+    let mut stage = Stage {
+        file,
+        here,
+        live,
+        draft,
+        told,
+        present: BTreeSet::new(),
+        failures: Vec::new(),
+        bundled: Vec::new(),
+    };
     match archive::read(input, &here.profile.limits, &mut stage) {
         Ok(manifest) => Ok(Staged { manifest, present: stage.present, draft: stage.draft }),
         Err(_) if !stage.failures.is_empty() => Err(stage.failures),
+        Err(failure) if failure.code == Code::ArchiveBundle => {
+            Err(vec![bundle::refusal(file, &stage.bundled)])
+        }
         Err(failure) => Err(vec![failure]),
     }
 }
@@ -55,6 +68,8 @@ struct Stage<'a> {
     told: &'a mut dyn FnMut(Milestone),
     present: BTreeSet<String>,
     failures: Vec<Failure>,
+    /// Archives, where it is a bundle of them.
+    bundled: Vec<String>,
 }
 
 impl Stage<'_> {
@@ -93,6 +108,21 @@ impl Stage<'_> {
 }
 
 impl archive::Receiver for Stage<'_> {
+    /// It is no use for a restore, but once it is here an archive can be taken out of it: so it is
+    /// looked through, or fetched, to its end.
+    fn packed(&mut self, name: &str) -> Result<(), Failure> {
+        if self.bundled.is_empty() {
+            if let Some(first) = self.here.known.first() {
+                self.failures = self.here.known.clone();
+                return Err(first.clone());
+            }
+            let note = format!("{} is a bundle of archives: it is looked through, not restored", self.file);
+            (self.told)(Milestone::Note(note));
+        }
+        self.bundled.push(name.to_owned());
+        Ok(())
+    }
+
     fn manifest(&mut self, manifest: &Manifest) -> Result<(), Failure> {
         self.failures = check::manifest(manifest, self.file, self.here);
         if let Some(first) = self.failures.first() {

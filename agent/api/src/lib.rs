@@ -11,15 +11,15 @@ mod request;
 mod secret;
 
 pub use after::{Accepted, Acknowledged, CheckIn, Manager, Tasks};
-pub use backup::{BackupDetails, BackupEntry, DomainChange};
+pub use backup::{BackupDetails, BackupEntry, BundleDetails, DomainChange, NodeArchive};
 pub use failure::{Code, Failure, one_line};
 pub use identity::{DeviceIdentity, HardwareIdentity, Interface, Registration, Role, Software, Version};
 pub use job::{
     HistoryEntry, HostKey, JobKind, JobView, Lock, Outcome, Phase, Progress, Question, QuestionKind, Status,
 };
 pub use request::{
-    Answer, AnswerRequest, Created, ImportRequest, Location, Overridden, Override, PublicKey, RestoreRequest,
-    Source, Started, Texts,
+    Answer, AnswerRequest, Created, ExtractRequest, Extracted, ImportRequest, Location, Overridden, Override,
+    PublicKey, RestoreRequest, Source, Started, Texts,
 };
 pub use secret::Secret;
 

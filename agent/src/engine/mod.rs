@@ -1,6 +1,7 @@
 //! The owner of the job: starts it, records every step of it, asks and is answered, ends it.
 
 mod afterwards;
+mod bundle;
 mod candidate;
 mod context;
 mod export;
@@ -18,6 +19,7 @@ use reinstate_api::{
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
+use crate::bundle::Bundles;
 use crate::domain::Domains;
 use crate::files::Folder;
 use crate::job::{Job, Stage};
@@ -55,6 +57,7 @@ struct Inner {
     troubles: Mutex<Vec<String>>,
     /// To tell the manager.
     attempts: Attempts,
+    bundles: Bundles,
 }
 
 /// The job that runs, as far as others may reach into it.
@@ -95,6 +98,7 @@ impl Engine {
             running: Mutex::new(None),
             troubles: Mutex::default(),
             attempts: Attempts::default(),
+            bundles: Bundles::default(),
         };
         Self { inner: Arc::new(inner) }
     }
