@@ -37,6 +37,7 @@ usage: reinstated [--root DIR] COMMAND
   facts               what this appliance is
   manager-credentials what the manager is spoken to with, its private key included
   membership          the HA group that this appliance is a member of, its private keys included
+  lock-service        the lock service that is configured in place of lock files
   ha-state            what the HA engine says of this appliance
   tell-manager        one attempt to tell the manager what standard input says
   validate N|live     run the domains' checkers on a generation, or on the live configuration
@@ -105,6 +106,7 @@ enum Work {
     Facts,
     ManagerCredentials,
     Membership,
+    LockService,
     HaState,
     Validate(Tree),
     Units,
@@ -209,6 +211,7 @@ impl Verb {
             "facts" => Self::On(Work::Facts),
             "manager-credentials" => Self::On(Work::ManagerCredentials),
             "membership" => Self::On(Work::Membership),
+            "lock-service" => Self::On(Work::LockService),
             "ha-state" => Self::On(Work::HaState),
             "validate" => Self::On(Work::Validate(next("the generation")?.parse()?)),
             "units" => Self::On(Work::Units),
@@ -248,6 +251,7 @@ impl Peer {
                     | Work::Facts
                     | Work::ManagerCredentials
                     | Work::Membership
+                    | Work::LockService
                     | Work::HaState
                     | Work::Import(_)
                     | Work::Inactive(_)

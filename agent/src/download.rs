@@ -97,20 +97,28 @@ impl Part {
     }
 }
 
-/// A whole archive gets its name, durably; one that broke off stays to be gone on with; anything else
-/// goes.
+/// A whole archive gets its name, durably, and so does a whole bundle; one that broke off stays to be
+/// gone on with; anything else goes.
 pub fn settle<T>(folder: &Folder, file: &str, read: &Result<T, Vec<Failure>>) -> Result<(), Failure> {
     let (part, record) = (part_name(file), origin_name(file));
     match read {
-        Ok(_) => {
+        Err(failures) if keeps_part(failures) => return Ok(()),
+        Err(failures) if failures.iter().any(|failure| failure.code != Code::ArchiveBundle) => {
+            folder.remove_if_there(&part)?;
+        }
+        _ => {
             folder.open_to_write(&part)?.sync()?;
             folder.rename(&part, file)?;
         }
-        Err(failures) if keeps_part(failures) => return Ok(()),
-        Err(_) => folder.remove_if_there(&part)?,
     }
     folder.remove_if_there(&record)?;
     Ok(folder.sync("")?)
+}
+
+/// Removes what has come of a download, because its place is needed.
+pub fn forget(folder: &Folder, file: &str) -> Result<(), Failure> {
+    folder.remove_if_there(part_name(file))?;
+    Ok(folder.remove_if_there(origin_name(file))?)
 }
 
 /// Whether a download that ended so stays to be gone on with.

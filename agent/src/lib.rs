@@ -6,6 +6,7 @@ pub mod after;
 pub mod archive;
 pub mod backoff;
 pub mod backups;
+pub mod bundle;
 pub mod check;
 pub mod checkin;
 pub mod cli;

@@ -20,6 +20,7 @@ pub use sandbox::Sandbox;
 use crate::checkin::{Answer, Credentials, Telling};
 use crate::facts::Facts;
 use crate::peers::Membership;
+use crate::peers::fleet::Service;
 use crate::tree::Index;
 
 /// What differs between a real appliance and a sandbox.
@@ -53,6 +54,9 @@ pub trait Platform: Send + Sync + 'static {
 
     /// The group that this appliance is a member of, with its keys; none where it is in none.
     fn membership(&self) -> BoxFuture<'_, Result<Option<Membership>, Failure>>;
+
+    /// The lock service that is configured in place of lock files.
+    fn lock_service(&self) -> BoxFuture<'_, Result<Option<Service>, Failure>>;
 
     /// What the HA engine says of this appliance.
     fn ha_state(&self) -> BoxFuture<'_, Result<HaState, Failure>>;

@@ -17,8 +17,8 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use futures_util::stream;
 use reinstate_api::{
-    AnswerRequest, BackupEntry, ClearLock, Created, Failure, HistoryEntry, ImportRequest, Manager, PublicKey,
-    RestoreRequest, Started, Status, Texts, Version,
+    AnswerRequest, BackupEntry, ClearLock, Created, ExtractRequest, Extracted, Failure, HistoryEntry,
+    ImportRequest, Manager, PublicKey, RestoreRequest, Started, Status, Texts, Version,
 };
 use serde::de::DeserializeOwned;
 use tokio::net::UnixListener;
@@ -58,6 +58,7 @@ fn router(engine: Engine) -> Router {
         .route("/v1/history", get(history))
         .route("/v1/backups", get(backups).post(create_backup))
         .route("/v1/backups/import", post(import))
+        .route("/v1/backups/extract", post(extract))
         .route("/v1/version", get(version))
         .route("/v1/managers", get(managers))
         .route("/v1/manager", delete(delete_manager))
@@ -160,6 +161,13 @@ async fn create_backup(State(engine): State<Engine>) -> Answered<Created> {
 
 async fn import(State(engine): State<Engine>, Parsed(request): Parsed<ImportRequest>) -> Answered<Created> {
     Ok(Json(engine.import(request.file).await?))
+}
+
+async fn extract(
+    State(engine): State<Engine>,
+    Parsed(request): Parsed<ExtractRequest>,
+) -> Answered<Extracted> {
+    Ok(Json(engine.extract(request).await?))
 }
 
 async fn version(State(engine): State<Engine>) -> Answered<Version> {

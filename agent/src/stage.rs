@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 use std::io::BufRead;
 
-use reinstate_api::{BackupDetails, DeviceIdentity, DomainChange, Failure, Secret};
+use reinstate_api::{BackupDetails, Code, DeviceIdentity, DomainChange, Failure, Secret};
 
 use crate::archive::{self, HaGroup, Manifest, Sums};
+use crate::bundle;
 use crate::check::{self, Here};
 use crate::diff;
 use crate::domain::Domain;
 use crate::peers::Membership;
+use crate::peers::fleet::Service;
 use crate::store::Draft;
-use crate::tree::{Entry, EntryKind, Index};
+use crate::tree::{Entry, EntryKind, Index, TreePath};
 
 /// What is known of an archive while the rest of it is still coming.
 pub enum Milestone {
@@ -33,6 +35,8 @@ pub struct Seen {
     pub group: Option<HaGroup>,
     /// None where the archive does not hold the keys.
     pub membership: Option<Membership>,
+    /// What its configuration has in place of lock files.
+    pub service: Option<Service>,
 }
 
 /// An archive's content, staged.
@@ -52,15 +56,24 @@ pub fn stage(
     draft: Draft,
     told: &mut dyn FnMut(Milestone),
 ) -> Result<Staged, Vec<Failure>> {
-    let mut stage =
-        Stage { file, here, live, draft, told, present: BTreeSet::new(), failures: Vec::new(), seen: None };
-    let read = archive::read(input, &here.profile.limits, &mut stage);
-    if let (Ok(_), Some(seen)) = (&read, stage.seen.take()) {
-        (stage.told)(Milestone::Seen(Box::new(seen)));
-    }
-    match read {
+    let mut stage = Stage {
+        file,
+        here,
+        live,
+        draft,
+        told,
+        present: BTreeSet::new(),
+        failures: Vec::new(),
+        bundled: Vec::new(),
+        seen: None,
+        awaited: BTreeSet::new(),
+    };
+    match archive::read(input, &here.profile.limits, &mut stage) {
         Ok(manifest) => Ok(Staged { manifest, present: stage.present, draft: stage.draft }),
         Err(_) if !stage.failures.is_empty() => Err(stage.failures),
+        Err(failure) if failure.code == Code::ArchiveBundle => {
+            Err(vec![bundle::refusal(file, &stage.bundled)])
+        }
         Err(failure) => Err(vec![failure]),
     }
 }
@@ -75,6 +88,10 @@ struct Stage<'a> {
     failures: Vec<Failure>,
     /// Not told yet.
     seen: Option<Seen>,
+    /// Files that are listed, and that have to be here before it is told.
+    awaited: BTreeSet<TreePath>,
+    /// Archives, where it is a bundle of them.
+    bundled: Vec<String>,
 }
 
 impl Stage<'_> {
@@ -113,25 +130,37 @@ impl Stage<'_> {
 }
 
 impl Stage<'_> {
-    /// Once nothing more is needed.
+    /// Once nothing more is awaited.
     fn tell_what_is_seen(&mut self) -> Result<(), Failure> {
-        let Some(seen) = &mut self.seen else { return Ok(()) };
-        if let (Some(group), Some(ha)) = (&seen.group, &self.here.profile.ha) {
-            let (Some(key), Some(host_key)) = (self.draft.text(&ha.key)?, self.draft.text(&ha.host_key)?)
-            else {
-                return Ok(());
-            };
+        let Some(mut seen) = self.seen.take_if(|_| self.awaited.is_empty()) else { return Ok(()) };
+        if let (Some(group), Some(ha)) = (&seen.group, &self.here.profile.ha)
+            && let (Some(key), Some(host_key)) = (self.draft.text(&ha.key)?, self.draft.text(&ha.host_key)?)
+        {
             let (key, host_key) = (Secret::new(key), Secret::new(host_key));
             seen.membership = Some(Membership { group: group.clone(), key, host_key });
         }
-        if let Some(seen) = self.seen.take() {
-            (self.told)(Milestone::Seen(Box::new(seen)));
-        }
+        seen.service = Service::read(self.draft.tree(), self.here.profile)?;
+        (self.told)(Milestone::Seen(Box::new(seen)));
         Ok(())
     }
 }
 
 impl archive::Receiver for Stage<'_> {
+    /// It is no use for a restore, but once it is here an archive can be taken out of it: so it is
+    /// looked through, or fetched, to its end.
+    fn packed(&mut self, name: &str) -> Result<(), Failure> {
+        if self.bundled.is_empty() {
+            if let Some(first) = self.here.known.first() {
+                self.failures = self.here.known.clone();
+                return Err(first.clone());
+            }
+            let note = format!("{} is a bundle of archives: it is looked through, not restored", self.file);
+            (self.told)(Milestone::Note(note));
+        }
+        self.bundled.push(name.to_owned());
+        Ok(())
+    }
+
     fn manifest(&mut self, manifest: &Manifest) -> Result<(), Failure> {
         self.failures = check::manifest(manifest, self.file, self.here);
         if let Some(first) = self.failures.first() {
@@ -147,8 +176,14 @@ impl archive::Receiver for Stage<'_> {
     fn sums(&mut self, manifest: &Manifest, sums: &Sums) -> Result<(), Failure> {
         let changes = diff::announced(self.here.domains, &self.present, self.live, sums.index());
         (self.told)(Milestone::Changes(changes));
-        self.seen =
-            Some(Seen { device: manifest.device.clone(), group: manifest.ha.clone(), membership: None });
+        if let Some(ha) = &self.here.profile.ha {
+            let service = ha.lock_service.iter().flat_map(|at| [at.url.path(), at.group.path(), &at.ca]);
+            let listed: BTreeSet<_> = sums.index().iter().map(|(_, entry)| &entry.path).collect();
+            let wanted = [&ha.key, &ha.host_key].into_iter().chain(service);
+            self.awaited = wanted.filter(|path| listed.contains(path)).cloned().collect();
+        }
+        let (device, group) = (manifest.device.clone(), manifest.ha.clone());
+        self.seen = Some(Seen { device, group, membership: None, service: None });
         self.tell_what_is_seen()
     }
 
@@ -176,7 +211,8 @@ impl archive::Receiver for Stage<'_> {
         if let EntryKind::File { sealed, .. } = &mut entry.kind {
             *sealed = domain.is_secret(&entry.path);
         }
+        let path = entry.path.clone();
         self.draft.put_file(name, entry, content)?;
-        self.tell_what_is_seen()
+        if self.awaited.remove(&path) { self.tell_what_is_seen() } else { Ok(()) }
     }
 }

@@ -19,12 +19,17 @@ const SIZE_LIMIT: usize = 16 << 20;
 const HEAD_LIMIT: usize = 16 << 10;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Making a backup reads and writes the whole configuration before it answers.
+/// Making a backup reads and writes the whole configuration before it answers; a bundle is read to its
+/// end before it is listed.
 const BACKUP_PATIENCE: Duration = Duration::from_secs(3600);
 /// The agent says something at least every ten seconds.
 const SILENCE: Duration = Duration::from_secs(30);
 
 type Answer<T> = Result<T, Vec<Failure>>;
+
+fn patience(path: &str) -> Duration {
+    if path.starts_with("/v1/backups") { BACKUP_PATIENCE } else { PATIENCE }
+}
 
 pub struct Client {
     socket: PathBuf,
@@ -37,7 +42,7 @@ impl Client {
     }
 
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Answer<T> {
-        self.call("GET", path, None, PATIENCE)
+        self.call("GET", path, None, patience(path))
     }
 
     pub fn delete<T: DeserializeOwned>(&self, path: &str) -> Answer<T> {
@@ -45,7 +50,6 @@ impl Client {
     }
 
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Answer<T> {
-        let patience = if path.starts_with("/v1/backups") { BACKUP_PATIENCE } else { PATIENCE };
         // Large enough for a password, so that no copy of it stays behind where a buffer grew.
         let mut text = Vec::with_capacity(32 << 10);
         let written = serde_json::to_writer(&mut text, body).map_err(|e| e.to_string());
@@ -53,7 +57,7 @@ impl Client {
         let body = body.map_err(|e| {
             vec![Failure::new(Code::Internal, format!("{path}: the request cannot be written: {e}"))]
         })?;
-        self.call("POST", path, Some(&Secret::new(body)), patience)
+        self.call("POST", path, Some(&Secret::new(body)), patience(path))
     }
 
     /// The agent's status, whenever it changes.

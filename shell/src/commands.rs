@@ -1,6 +1,6 @@
 //! What each command does.
 
-use reinstate_api::{Created, Failure, JobKind, Started, Status};
+use reinstate_api::{Created, Extracted, Failure, JobKind, Started, Status};
 use serde::de::IgnoredAny;
 use serde_json::json;
 
@@ -51,6 +51,15 @@ fn perform(shell: &mut Shell, command: Command) -> Result<Flow, Vec<Failure>> {
         Command::BackupImport(request) => {
             let Created { file, bytes: size } = shell.client.post("/v1/backups/import", &request)?;
             shell.console.line(format!("Backup {file} is here now ({}).", bytes(size)));
+            Ok(Flow::Next(Exit::Ok))
+        }
+        Command::BackupExtract(request) => {
+            let Extracted { files, there } = shell.client.post("/v1/backups/extract", &request)?;
+            for (found, when) in [(files, "now"), (there, "already")] {
+                for Created { file, bytes: size } in found {
+                    shell.console.line(format!("Backup {file} is here {when} ({}).", bytes(size)));
+                }
+            }
             Ok(Flow::Next(Exit::Ok))
         }
         Command::ShowRestore => show::restore(shell),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use reinstate_api::{ImportRequest, Location, Override, RestoreRequest, Source};
+use reinstate_api::{ExtractRequest, ImportRequest, Location, Override, RestoreRequest, Source};
 
 use crate::values::{self, Endpoint};
 
@@ -16,6 +16,7 @@ pub enum Command {
     RestoreFactory,
     BackupCreate,
     BackupImport(ImportRequest),
+    BackupExtract(ExtractRequest),
     ManagerDelete,
     TasksAcknowledge,
     ShowRestore,
@@ -55,6 +56,7 @@ pub struct Draft {
     user: Option<String>,
     path: Option<String>,
     file: Option<String>,
+    node: Option<String>,
     fingerprint: Option<String>,
     device: Option<String>,
     check: bool,
@@ -188,6 +190,22 @@ pub const TABLE: &[Row] = &[
         ],
         help: "Copy a backup from the medium with the label REINSTATE",
         build: |draft| Some(Command::BackupImport(ImportRequest { file: draft.file })),
+    },
+    Row {
+        parts: &[
+            Part::Word("backup", "Backups of this appliance"),
+            Part::Word("extract", "Take archives out of a cluster's bundle"),
+            Part::Argument("BUNDLE", "Name of the bundle in the backup folder", |draft, text| {
+                keep(&mut draft.file, values::file(text))
+            }),
+            Part::Optional(&[Part::Argument(
+                "NODE",
+                "Host name of one node, or the name of its archive",
+                |draft, text| keep(&mut draft.node, values::file(text)),
+            )]),
+        ],
+        help: "Take the archive of one node, or all of them, out of a cluster's bundle",
+        build: |draft| Some(Command::BackupExtract(ExtractRequest { bundle: draft.file?, node: draft.node })),
     },
     Row {
         parts: &[SHOW, SHOW_RESTORE],

@@ -1,7 +1,8 @@
 //! The commands that only show.
 
 use reinstate_api::{
-    BackupEntry, Failure, HistoryEntry, JobView, Lock, Manager, Outcome, PublicKey, Status, Version,
+    BackupEntry, Failure, HistoryEntry, JobView, Lock, Manager, NodeArchive, Outcome, PublicKey, Status,
+    Version,
 };
 
 use crate::text::{bytes, table, time};
@@ -164,17 +165,34 @@ pub fn backups(shell: &mut Shell) -> Shown {
     }
     let mut rows = vec![["File", "Size", "Date", "Hostname", "Version"].map(str::to_owned).to_vec()];
     for backup in &backups {
-        let (hostname, version) = match &backup.details {
-            Some(about) => (
+        let (hostname, version) = match (&backup.details, &backup.bundle) {
+            (Some(about), _) => (
                 about.device.hostname.clone(),
                 details::version(&about.software.version, &about.software.build),
             ),
-            None if backup.partial => (String::new(), "download that has not ended".to_owned()),
-            None => (String::new(), format!("not usable: {}", backup.problem)),
+            (None, Some(bundle)) => (bundle.cluster.clone(), "bundle of archives".to_owned()),
+            (None, None) if backup.partial => (String::new(), "download that has not ended".to_owned()),
+            (None, None) => (String::new(), format!("not usable: {}", backup.problem)),
         };
         rows.push(vec![backup.file.clone(), bytes(backup.bytes), time(backup.modified), hostname, version]);
+        rows.extend(backup.bundle.iter().flat_map(|bundle| &bundle.archives).map(packed));
     }
-    lines(shell, &rows, &[1])
+    lines(shell, &rows, &[1])?;
+    if backups.iter().any(|backup| backup.bundle.is_some()) {
+        shell.console.line("`backup extract BUNDLE [NODE]` takes archives out of a bundle.");
+    }
+    DONE
+}
+
+/// A row for an archive in a bundle.
+fn packed(archive: &NodeArchive) -> Vec<String> {
+    let NodeArchive { file, bytes: size, hostname, role, created, version, build, problem, .. } = archive;
+    let date = created.map(time).unwrap_or_default();
+    let version = match problem.as_str() {
+        "" => format!("{}, {role}", details::version(version, build)),
+        problem => format!("not usable: {problem}"),
+    };
+    vec![format!("  {file}"), bytes(*size), date, hostname.clone(), version]
 }
 
 fn lines(shell: &mut Shell, rows: &[Vec<String>], right: &[usize]) -> Shown {

@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceIdentity, HardwareIdentity, Registration, Software};
+use crate::{DeviceIdentity, HardwareIdentity, Registration, Role, Software};
 
 /// What an archive says of itself: shown before the question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +30,37 @@ pub struct BackupEntry {
     pub partial: bool,
     /// From the manifest; absent where the file is not a readable archive.
     pub details: Option<BackupDetails>,
+    /// What is in it, where it is a bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<BundleDetails>,
     /// Why there are no details.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub problem: String,
+}
+
+/// What is in a cluster's bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleDetails {
+    /// From the file's name; empty where that tells none.
+    pub cluster: String,
+    /// In the bundle's order.
+    pub archives: Vec<NodeArchive>,
+}
+
+/// One archive in a bundle: what its manifest says, texts cut after 255 characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeArchive {
+    pub file: String,
+    pub bytes: u64,
+    pub hostname: String,
+    /// The device UUID.
+    pub uuid: String,
+    pub role: Role,
+    /// Absent where the manifest cannot be read.
+    pub created: Option<Timestamp>,
+    pub version: String,
+    pub build: String,
+    /// Why the manifest cannot be read.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub problem: String,
 }

@@ -88,6 +88,8 @@ codes! {
     BackupExists = "backup-exists",
     /// The archive is of a format version that this agent does not read.
     ArchiveFormat = "archive-format",
+    /// The file is a bundle of archives, not an archive.
+    ArchiveBundle = "archive-bundle",
     /// The archive is damaged, cut or outside the format.
     ArchiveInvalid = "archive-invalid",
     /// The archive exceeds a limit.

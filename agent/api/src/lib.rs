@@ -12,7 +12,7 @@ mod request;
 mod secret;
 
 pub use after::{Accepted, Acknowledged, CheckIn, Manager, Tasks};
-pub use backup::{BackupDetails, BackupEntry, DomainChange};
+pub use backup::{BackupDetails, BackupEntry, BundleDetails, DomainChange, NodeArchive};
 pub use failure::{Code, Failure, one_line};
 pub use group::{ClearLock, GroupView, HaState, MemberView, Release};
 pub use identity::{DeviceIdentity, HardwareIdentity, Interface, Registration, Role, Software, Version};
@@ -20,8 +20,8 @@ pub use job::{
     HistoryEntry, HostKey, JobKind, JobView, Lock, Outcome, Phase, Progress, Question, QuestionKind, Status,
 };
 pub use request::{
-    Answer, AnswerRequest, Created, ImportRequest, Location, Overridden, Override, PublicKey, RestoreRequest,
-    Source, Started, Texts,
+    Answer, AnswerRequest, Created, ExtractRequest, Extracted, ImportRequest, Location, Overridden, Override,
+    PublicKey, RestoreRequest, Source, Started, Texts,
 };
 pub use secret::Secret;
 

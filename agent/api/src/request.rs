@@ -113,6 +113,26 @@ pub struct Created {
     pub bytes: u64,
 }
 
+/// `POST /v1/backups/extract`: take archives out of a bundle in the backup folder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExtractRequest {
+    /// The bundle's name in the backup folder.
+    pub bundle: String,
+    /// A node's host name, or an archive's name in the bundle; all of them where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+}
+
+/// `POST /v1/backups/extract` answers with the archives that were asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Extracted {
+    /// Taken out of the bundle now.
+    pub files: Vec<Created>,
+    /// Here already, with the same content.
+    pub there: Vec<Created>,
+}
+
 /// `POST /v1/answer`: the answer to the question that a job asks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

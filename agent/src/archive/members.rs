@@ -6,8 +6,8 @@ use reinstate_api::Failure;
 use sha2::{Digest as _, Sha256};
 
 use super::header::{BLOCK, Header, MAX_SIZE};
-use super::input::Input;
-use super::names::{MAX_NAME, is_link_target, is_owner_name};
+use super::input::{self, Input};
+use super::names::{MAX_NAME, is_archive_name, is_link_target, is_owner_name};
 use super::pax::{self, Records};
 use super::{invalid, shown, too_large};
 use crate::tree::Digest;
@@ -194,8 +194,10 @@ fn member(header: Header, long: Long, at: u64) -> Result<Member, Failure> {
     if name.is_empty() || name.len() > MAX_NAME {
         return wrong(format!("has a name of {} bytes, of 1 to {MAX_NAME}", name.len()));
     }
+    // To whom an archive belonged where it was put into a bundle says nothing.
+    let packed = is_archive_name(&name);
     for (which, name) in [("owner", &owner), ("group", &group)] {
-        if !is_owner_name(name) {
+        if !packed && !is_owner_name(name) {
             let rule = "one is 1 to 32 of a-z, 0-9, '_' and '-'";
             return wrong(format!("has the {which} name {}; {rule}", shown(name)));
         }
@@ -263,6 +265,20 @@ pub(super) struct Content<'m, 'a> {
 impl Content<'_, '_> {
     pub fn failure(&mut self) -> Option<Failure> {
         self.failure.take()
+    }
+
+    /// Takes what is left of it, for its digest alone.
+    pub fn pass_over(&mut self) -> Result<(), Failure> {
+        while self.left > 0 {
+            let count = match self.fill_buf() {
+                Ok(here) => here.len(),
+                Err(error) => {
+                    return Err(self.failure().unwrap_or_else(|| input::failed(&error, self.what, 0)));
+                }
+            };
+            self.consume(count);
+        }
+        Ok(())
     }
 
     /// Bytes that nobody took.

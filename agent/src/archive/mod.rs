@@ -17,7 +17,11 @@
 //! makes, it takes what `tar` makes of an unpacked archive: GNU headers and long names, times in pax
 //! records, folders before what is in them but otherwise any order, and folders that are not listed
 //! but hold what is, `config/` among them, which mean nothing and which the receiver never sees.
+//!
+//! A cluster's backup is a bundle: archives in one more tar. [`read_bundle`] takes it apart, within the
+//! same profile.
 
+mod bundle;
 mod header;
 mod input;
 mod limits;
@@ -30,9 +34,10 @@ mod sums;
 mod tree;
 mod writer;
 
+pub use bundle::{MAX_PACKED, Packed, Take, read_bundle};
 pub use limits::Limits;
 pub use manifest::{DomainRecord, HaGroup, HaMember, Manifest};
-pub use names::{file_name, is_domain_name, role_in_name};
+pub use names::{cluster_in_name, file_name, host_in_name, is_archive_name, is_domain_name, role_in_name};
 pub use reader::{Receiver, read, read_manifest};
 pub use sums::Sums;
 pub use writer::{Open, write};

@@ -34,13 +34,48 @@ pub fn file_name(device: &DeviceIdentity, created: Timestamp) -> String {
 
 /// The role that a file name tells; none where it tells none. A hint: the manifest decides.
 pub fn role_in_name(file: &str) -> Option<Role> {
-    let stem = file.strip_suffix(".gz").unwrap_or(file).strip_suffix(".tar")?;
-    let (rest, at) = stem.rsplit_once('_')?;
-    let (host, word) = rest.rsplit_once('_')?;
-    if host.is_empty() || at.len() != 14 || !at.bytes().all(|b| b.is_ascii_digit()) {
+    parts(file)?.1
+}
+
+/// The host that a file name tells; none where it is no archive's name. A hint: the manifest decides.
+pub fn host_in_name(file: &str) -> Option<&str> {
+    parts(file).map(|(host, _)| host).filter(|_| is_archive_name(file))
+}
+
+/// What [`file_name`] makes, or the same with `.gz`; the host of 1 to 128 of a-z, A-Z, 0-9, '.', '-' and
+/// '_', the first a letter or a digit. So it is a file's name and no path.
+pub fn is_archive_name(file: &str) -> bool {
+    parts(file).is_some_and(|(host, _)| {
+        host.len() <= 128
+            && host.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
+    })
+}
+
+/// The cluster that a bundle's name tells, `<cluster>.<timestamp>.tar.gz`; none where it tells none.
+pub fn cluster_in_name(file: &str) -> Option<&str> {
+    let (cluster, at) = stem(file)?.rsplit_once('.')?;
+    let is_time = at.starts_with(|c: char| c.is_ascii_digit())
+        && at.len() >= 8
+        && at.bytes().all(|b| b.is_ascii_digit() || b"-_:TZ".contains(&b));
+    (is_time && !cluster.is_empty()).then_some(cluster)
+}
+
+/// Host and role, where the rest is as in an archive's name.
+fn parts(file: &str) -> Option<(&str, Option<Role>)> {
+    let (rest, at) = stem(file)?.rsplit_once('_')?;
+    if at.len() != 14 || !at.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    Role::ALL.into_iter().find(|role| role.as_str() == word && *role != Role::Standalone)
+    let role = |word: &str| Role::ALL.into_iter().find(|role| role.as_str() == word);
+    match rest.rsplit_once('_').map(|(host, word)| (host, role(word))) {
+        Some((host, Some(role))) if !host.is_empty() && role != Role::Standalone => Some((host, Some(role))),
+        _ => (!rest.is_empty()).then_some((rest, None)),
+    }
+}
+
+fn stem(file: &str) -> Option<&str> {
+    file.strip_suffix(".gz").unwrap_or(file).strip_suffix(".tar")
 }
 
 /// `[a-z][a-z0-9-]{0,31}`
@@ -142,6 +177,56 @@ mod tests {
             "fw_standalone_20250304040607.tar",
         ] {
             assert_eq!(role_in_name(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_archives_name_is_never_a_path() {
+        for (name, host) in [
+            ("fw-a_20250304040607.tar", "fw-a"),
+            ("fw_a_control_20250304040607.tar", "fw_a"),
+            ("fw.example_data_20250304040607.tar.gz", "fw.example"),
+        ] {
+            assert!(is_archive_name(name), "{name}");
+            assert_eq!(host_in_name(name), Some(host));
+        }
+        let long = format!("{}_control_20250304040607.tar", "a".repeat(129));
+        for name in [
+            "../x_control_20250304040607.tar",
+            "x/y_control_20250304040607.tar",
+            "/x_control_20250304040607.tar",
+            "./x_control_20250304040607.tar",
+            ".x_control_20250304040607.tar",
+            "-x_control_20250304040607.tar",
+            "_control_20250304040607.tar",
+            "x\n_control_20250304040607.tar",
+            "x y_control_20250304040607.tar",
+            "x\\y_control_20250304040607.tar",
+            "ü_control_20250304040607.tar",
+            "x_control_2025030404060.tar",
+            "x_control_20250304040607.tar/",
+            "x_control_20250304040607.tar.part",
+            "x_control_20250304040607.zip",
+            "manifest.toml",
+            "",
+            &long,
+        ] {
+            assert!(!is_archive_name(name), "{name}");
+            assert_eq!(host_in_name(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_bundles_name_tells_its_cluster() {
+        for (name, cluster) in [
+            ("edge.20250304040607.tar.gz", Some("edge")),
+            ("edge.dc-1.2025-03-04T04:06:07Z.tar", Some("edge.dc-1")),
+            ("edge.tar.gz", None),
+            ("edge.new.tar.gz", None),
+            (".20250304040607.tar.gz", None),
+            ("edge.20250304040607.zip", None),
+        ] {
+            assert_eq!(cluster_in_name(name), cluster, "{name}");
         }
     }
 

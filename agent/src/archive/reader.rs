@@ -5,7 +5,7 @@ use reinstate_api::{Code, Failure};
 use super::input::Input;
 use super::members::{Kind, Member, Members};
 use super::tree::Tree;
-use super::{Limits, MANIFEST, Manifest, SUMS, Sums, invalid, refused, shown, too_large};
+use super::{Limits, MANIFEST, Manifest, SUMS, Sums, bundle, invalid, refused, shown, too_large};
 use crate::tree::{Digest, Entry, EntryKind};
 
 /// Takes what the reader has found good, in the order of the archive. An error ends the reading.
@@ -14,6 +14,12 @@ use crate::tree::{Digest, Entry, EntryKind};
 /// is not whole. A folder never comes after what is in it; one that only holds what its domain owns
 /// does not come at all.
 pub trait Receiver {
+    /// It is a bundle, not an archive: called for each archive in it, by name. [`read`] goes on to the
+    /// bundle's last byte, so that a fetch is whole, and then says what it is.
+    fn packed(&mut self, _name: &str) -> Result<(), Failure> {
+        Ok(())
+    }
+
     fn manifest(&mut self, manifest: &Manifest) -> Result<(), Failure>;
 
     /// All that will come, before the first of it does.
@@ -34,12 +40,19 @@ pub trait Receiver {
 ///
 /// # Errors
 ///
-/// `archive-format` for another format version, `archive-too-large` beyond a limit,
+/// `archive-bundle` for a whole bundle, `archive-format` for another format version, `archive-too-large` beyond a limit,
 /// `digest-mismatch`, `archive-invalid` for everything else that is wrong with the archive; the
 /// receiver's own errors; and a [`Failure`] that `input` returned inside an `io::Error`, as it was.
 pub fn read(input: impl BufRead, limits: &Limits, receiver: &mut dyn Receiver) -> Result<Manifest, Failure> {
     let mut members = Members::new(Input::open(input)?);
-    let manifest = manifest(&mut members, limits)?;
+    let first = match members.next()? {
+        Some(first) if bundle::begins(&first) => {
+            bundle::rest(members, first, limits, &mut |name, _, _| receiver.packed(name))?;
+            return Err(bundle::no_archive());
+        }
+        first => first,
+    };
+    let manifest = manifest(&mut members, first, limits)?;
     check_totals(&manifest, limits)?;
     receiver.manifest(&manifest)?;
     let sums = sums(&mut members, &manifest, limits)?;
@@ -68,16 +81,21 @@ pub fn read(input: impl BufRead, limits: &Limits, receiver: &mut dyn Receiver) -
 ///
 /// As [`read`].
 pub fn read_manifest(input: impl BufRead, limits: &Limits) -> Result<Manifest, Failure> {
-    manifest(&mut Members::new(Input::open(input)?), limits)
+    let mut members = Members::new(Input::open(input)?);
+    match members.next()? {
+        Some(first) if bundle::begins(&first) => Err(bundle::no_archive()),
+        first => manifest(&mut members, first, limits),
+    }
 }
 
-fn manifest(members: &mut Members<'_>, limits: &Limits) -> Result<Manifest, Failure> {
-    Manifest::parse(&named(members, "first", MANIFEST, limits.manifest)?)
+fn manifest(members: &mut Members<'_>, first: Option<Member>, limits: &Limits) -> Result<Manifest, Failure> {
+    Manifest::parse(&named(members, first, "first", MANIFEST, limits.manifest)?)
 }
 
 /// The second member, which is the one that the manifest means.
 fn sums(members: &mut Members<'_>, manifest: &Manifest, limits: &Limits) -> Result<Sums, Failure> {
-    let bytes = named(members, "second", SUMS, limits.sums)?;
+    let second = members.next()?;
+    let bytes = named(members, second, "second", SUMS, limits.sums)?;
     let has = Digest::of(&bytes);
     if has != manifest.sha256sums {
         return Err(mismatch(SUMS, has, &format!("{MANIFEST} says {}", manifest.sha256sums)));
@@ -85,9 +103,15 @@ fn sums(members: &mut Members<'_>, manifest: &Manifest, limits: &Limits) -> Resu
     Sums::parse(&bytes, manifest, limits)
 }
 
-fn named(members: &mut Members<'_>, which: &str, name: &str, most: u64) -> Result<Vec<u8>, Failure> {
+fn named(
+    members: &mut Members<'_>,
+    member: Option<Member>,
+    which: &str,
+    name: &str,
+    most: u64,
+) -> Result<Vec<u8>, Failure> {
     let wrong = |is: &str| Err(invalid(format!("the {which} member is {is}, not the file '{name}'")));
-    match members.next()? {
+    match member {
         None => wrong("missing"),
         Some(member) if member.name != name => wrong(&shown(&member.name)),
         Some(Member { kind: Kind::Folder | Kind::Link(_), .. }) => wrong("no file"),

@@ -20,6 +20,7 @@ use crate::live;
 use crate::log;
 use crate::medium;
 use crate::peers::Membership;
+use crate::peers::fleet::Service;
 use crate::platform::{Linux, Platform, Program, Sandbox, systemd};
 use crate::profile::{self, Profile};
 use crate::server::{self, Readiness};
@@ -49,6 +50,7 @@ pub(super) enum Reply {
     Facts(Box<Facts>),
     Credentials(Option<Box<Credentials>>),
     Membership(Option<Box<Membership>>),
+    LockService(Option<Service>),
     HaState(HaState),
     Index(Vec<(String, Entry)>),
     Failures(Vec<Failure>),
@@ -93,6 +95,7 @@ impl Appliance {
             Work::Membership => {
                 self.membership().map(|membership| Reply::Membership(membership.map(Box::new)))
             }
+            Work::LockService => Service::read(&self.root, &self.profile).map(Reply::LockService),
             Work::HaState => self.ha_state().map(Reply::HaState),
             Work::Scan => live::scan(&self.root, &self.domains).map(|index| {
                 Reply::Index(index.iter().map(|(name, entry)| (name.to_owned(), entry.clone())).collect())

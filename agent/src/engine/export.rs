@@ -3,13 +3,13 @@
 use std::io::{BufReader, Read, Write};
 
 use jiff::Timestamp;
-use reinstate_api::{BackupEntry, Code, Created, Failure, one_line};
+use reinstate_api::{BackupDetails, BackupEntry, BundleDetails, Code, Created, Failure, one_line};
 
 use super::Engine;
 use crate::archive::{self, DomainRecord, HaGroup, Manifest};
 use crate::facts::Facts;
 use crate::fetch::{DeviceKey, Trust};
-use crate::files::Kind;
+use crate::files::{Folder, Kind, found};
 use crate::peers::parse_group;
 use crate::store::{Generation, SealKey};
 use crate::tree::{Digest, Index};
@@ -25,6 +25,9 @@ const KNOWN_HOSTS: &str = "known_hosts";
 
 /// Host keys that are part of the configuration, below the root.
 const TRUSTED_HOSTS: &str = "etc/ssh/ssh_known_hosts";
+
+/// Of the two, the one that a file is.
+type Looked = (Option<BackupDetails>, Option<BundleDetails>);
 
 impl Engine {
     /// A snapshot of the live configuration, exported into the backup folder. It goes on when
@@ -46,9 +49,10 @@ impl Engine {
     }
 
     /// While this goes on nothing else does, even if whoever asked for it is gone.
-    async fn alone<F>(&self, work: impl FnOnce(Self) -> F) -> Result<Created, Failure>
+    pub(super) async fn alone<T, F>(&self, work: impl FnOnce(Self) -> F) -> Result<T, Failure>
     where
-        F: Future<Output = Result<Created, Failure>> + Send + 'static,
+        T: Send + 'static,
+        F: Future<Output = Result<T, Failure>> + Send + 'static,
     {
         let reserved = self.reserve()?;
         let work = work(self.clone());
@@ -98,7 +102,7 @@ impl Engine {
 
     fn write_archive(
         &self,
-        backups: &crate::files::Folder,
+        backups: &Folder,
         part: &str,
         generation: &Generation,
         facts: &Facts,
@@ -159,29 +163,26 @@ impl Engine {
         Ok(visible.filter(|name| !name.starts_with('.') && !name.ends_with(".part")).collect())
     }
 
-    /// What is in the backup folder, with what each archive's manifest says.
+    /// What is in the backup folder, with what each archive's manifest says. A bundle is read to its end
+    /// when it is listed for the first time.
     pub fn list_backups(&self) -> Result<Vec<BackupEntry>, Failure> {
         let backups = self.backups()?;
         let mut entries = Vec::new();
-        for (name, kind) in backups.list("")? {
+        let names = backups.list("")?;
+        self.inner.bundles.forget_others(|file| names.iter().any(|(name, _)| name == file));
+        for (name, kind) in names {
             let Some(file) = name.to_str().filter(|name| !name.starts_with('.') && kind == Kind::File) else {
                 continue;
             };
-            let stat = backups.stat(file)?;
+            // It may have got another name since.
+            let Some(stat) = found(backups.stat(file))? else { continue };
             let partial = file.ends_with(".part");
-            let read = match partial {
-                true => Err(String::new()),
-                false => backups
-                    .open_file(file)
-                    .map_err(Failure::from)
-                    .and_then(|input| {
-                        archive::read_manifest(BufReader::new(input), &self.parts().profile.limits)
-                    })
-                    .map_err(|failure| failure.message),
-            };
-            let (details, problem) = match read {
-                Ok(manifest) => (Some(manifest.details(file)), String::new()),
-                Err(problem) => (None, problem),
+            let (details, bundle, problem) = match partial {
+                true => (None, None, String::new()),
+                false => match self.look_into(&backups, file) {
+                    Ok((details, bundle)) => (details, bundle, String::new()),
+                    Err(failure) => (None, None, failure.message),
+                },
             };
             entries.push(BackupEntry {
                 file: one_line(file),
@@ -189,10 +190,23 @@ impl Engine {
                 modified: Timestamp::from_second(stat.modified).unwrap_or(Timestamp::UNIX_EPOCH),
                 partial,
                 details,
+                bundle,
                 problem,
             });
         }
         Ok(entries)
+    }
+
+    /// What an archive or a bundle says of itself.
+    fn look_into(&self, backups: &Folder, file: &str) -> Result<Looked, Failure> {
+        let input = BufReader::new(backups.open_file(file)?);
+        match archive::read_manifest(input, &self.parts().profile.limits) {
+            Ok(manifest) => Ok((Some(manifest.details(file)), None)),
+            Err(failure) if failure.code == Code::ArchiveBundle => {
+                Ok((None, Some(self.bundle_details(backups, file)?)))
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     /// The host keys that are trusted.

@@ -13,6 +13,7 @@ use super::context::Context;
 use super::peers::{Own, ask, meet};
 use crate::facts::Facts;
 use crate::lock;
+use crate::peers::fleet::Service;
 use crate::peers::{Group, GroupHeld, Judgement, Membership, Silent, Taking, Us, judge};
 use crate::stage::Seen;
 
@@ -26,6 +27,8 @@ const LOOK: Duration = Duration::from_secs(2);
 pub(super) struct Company {
     us: Us,
     group: Option<Group>,
+    /// In place of the members' lock files.
+    service: Option<Service>,
     /// Device UUIDs of members that are gone without.
     without: Vec<String>,
     judgement: Judgement,
@@ -94,7 +97,8 @@ impl Company {
             let theirs = backup.and_then(|(_, membership)| Some((membership?, us.becomes.0.as_str())));
             Group::new(ha.port, live, theirs)
         });
-        Self { us, group, without: Vec::new(), judgement: Judgement::default() }
+        let service = backup.and_then(|(seen, _)| seen.service.clone()).or_else(|| engine.peers().service());
+        Self { us, group, service, without: Vec::new(), judgement: Judgement::default() }
     }
 
     /// Where this appliance is in no group yet, the others are answered as the backup's device.
@@ -214,8 +218,9 @@ impl Company {
             without: without.map(|door| door.hostname.clone()).collect(),
         };
         let (file, journals) = (&peers.lock, &peers.journals);
-        let taking = Taking { file, journals, group: self.group.as_ref(), without: &self.without, lock };
-        taking.take().await
+        let (group, service, without) = (self.group.as_ref(), self.service.as_ref(), &self.without);
+        let note = |note| context.note(note);
+        Taking { file, journals, group, service, note: &note, without, lock }.take().await
     }
 }
 

@@ -1,6 +1,7 @@
 //! The owner of the job: starts it, records every step of it, asks and is answered, ends it.
 
 mod afterwards;
+mod bundle;
 mod candidate;
 mod clear;
 mod context;
@@ -21,6 +22,7 @@ use reinstate_api::{
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
+use crate::bundle::Bundles;
 use crate::domain::Domains;
 use crate::files::Folder;
 use crate::job::{Job, Stage};
@@ -60,6 +62,7 @@ struct Inner {
     attempts: Attempts,
     /// The other members of the HA group.
     peers: Peers,
+    bundles: Bundles,
 }
 
 /// The job that runs, as far as others may reach into it.
@@ -104,6 +107,7 @@ impl Engine {
             troubles: Mutex::default(),
             attempts: Attempts::default(),
             peers,
+            bundles: Bundles::default(),
         };
         Self { inner: Arc::new(inner) }
     }

@@ -15,6 +15,7 @@ use super::Engine;
 use crate::facts::Facts;
 use crate::files::Folder;
 use crate::lock::LockFile;
+use crate::peers::fleet::Service;
 use crate::peers::{
     Answer, Backend, Door, Group, Identity, Journal, Journals, Membership, RecordedOverride, Running,
     Serving, Session, serve,
@@ -29,6 +30,9 @@ const LONGEST: Duration = Duration::from_secs(600);
 
 /// How long the end of a job waits for the members.
 const PARTING: Duration = Duration::from_secs(10);
+
+/// How a lock service is called among those who hold a lock.
+const SERVICE: &str = "the lock service";
 
 /// How many overrides a member is told of.
 const OVERRIDES: usize = 20;
@@ -51,6 +55,8 @@ struct Known {
     /// What a replacement is to the others for the time of its restore.
     guest: Option<Own>,
     serving: Option<Serving>,
+    /// In place of lock files.
+    service: Option<Service>,
     state: HaState,
     members: Vec<MemberView>,
     /// Attempts in vain, by restore and member.
@@ -87,6 +93,10 @@ impl Peers {
         self.known().own.clone()
     }
 
+    pub fn service(&self) -> Option<Service> {
+        self.known().service.clone()
+    }
+
     pub fn state(&self) -> HaState {
         self.known().state
     }
@@ -94,6 +104,25 @@ impl Peers {
     /// Has the members looked at soon.
     pub fn look(&self) {
         self.wake.notify_one();
+    }
+
+    /// Keeps what came of an attempt to release a lock; true where it is released.
+    fn tried(&self, restore: Uuid, device: &str, name: &str, confirmed: Result<(), Failure>) -> bool {
+        let (mut known, key) = (self.known(), (restore, device.to_owned()));
+        match confirmed {
+            Ok(()) => {
+                known.attempts.remove(&key);
+                true
+            }
+            Err(failure) => {
+                let (attempts, why) = known.attempts.entry(key).or_default();
+                if *why != failure.message {
+                    tracing::warn!(%restore, "the lock on {name} is not released yet: {failure}");
+                }
+                (*attempts, *why) = (*attempts + 1, failure.message);
+                false
+            }
+        }
     }
 
     pub fn view(&self) -> Option<GroupView> {
@@ -105,15 +134,21 @@ impl Peers {
 
     pub fn releases(&self) -> Result<Vec<Release>, Failure> {
         let known = self.known();
-        let release = |journal: &Journal, door: &Door| {
-            let key = (journal.restore(), door.device.clone());
+        let release = |journal: &Journal, (device, hostname): (String, String)| {
+            let key = (journal.restore(), device);
             let (attempts, why) = known.attempts.get(&key).cloned().unwrap_or_default();
-            Release { restore: journal.restore(), hostname: door.hostname.clone(), attempts, why }
+            Release { restore: journal.restore(), hostname, attempts, why }
         };
         let journals = self.journals.all()?;
+        let owed = |journal: &Journal| {
+            let name = |door: &Door| (door.device.clone(), door.hostname.clone());
+            let mut owed: Vec<_> = journal.members().iter().map(name).collect();
+            owed.extend(journal.service().map(|_| (SERVICE.to_owned(), SERVICE.to_owned())));
+            owed
+        };
         let all =
-            journals.iter().flat_map(|journal| journal.members().iter().map(move |d| release(journal, d)));
-        Ok(all.collect())
+            journals.iter().flat_map(|journal| owed(journal).into_iter().map(move |who| (journal, who)));
+        Ok(all.map(|(journal, who)| release(journal, who)).collect())
     }
 }
 
@@ -125,10 +160,11 @@ impl Engine {
         }
         let learned = async {
             let platform = &self.parts().platform;
-            let (facts, membership) = tokio::join!(platform.facts(), platform.membership());
-            Ok::<_, Failure>((facts?, membership?))
+            let (facts, membership, service) =
+                tokio::join!(platform.facts(), platform.membership(), platform.lock_service());
+            Ok::<_, Failure>((facts?, membership?, service?))
         };
-        let learned: Result<_, Failure> = learned.await.and_then(|(facts, membership)| {
+        let learned: Result<_, Failure> = learned.await.and_then(|(facts, membership, service)| {
             let own = membership.map(|membership| Own {
                 device: facts.device.uuid.clone(),
                 hostname: facts.device.hostname.clone(),
@@ -138,7 +174,7 @@ impl Engine {
             let serving = own.as_ref().map(|own| self.answer_members(own, &facts)).transpose();
             let peers = self.peers();
             let mut known = peers.known();
-            (known.own, known.guest) = (own, None);
+            (known.own, known.guest, known.service) = (own, None, service);
             known.serving = None;
             known.serving = serving?;
             Ok(())
@@ -270,24 +306,17 @@ impl Engine {
         };
         let mut left = false;
         for mut journal in journals.into_iter().filter(|journal| Some(journal.restore()) != running) {
+            if let Some(owed) = journal.service().cloned() {
+                let released = owed.service.release(&owed.device).await;
+                let confirmed = released.and_then(|()| journal.confirm_service(&peers.journals));
+                left |= !peers.tried(journal.restore(), SERVICE, SERVICE, confirmed);
+            }
             let doors = journal.members().to_vec();
             let tried = doors.iter().map(|door| release(&journal, door));
             let done = join_all(tried).await;
             for (door, released) in doors.iter().zip(done) {
-                let key = (journal.restore(), door.device.clone());
                 let confirmed = released.and_then(|()| journal.confirm(&peers.journals, &door.device));
-                let mut known = peers.known();
-                match confirmed {
-                    Ok(()) => drop(known.attempts.remove(&key)),
-                    Err(failure) => {
-                        let (attempts, why) = known.attempts.entry(key).or_default();
-                        if *why != failure.message {
-                            tracing::warn!(restore = %journal.restore(), "the lock on {} is not released yet: {failure}", door.hostname);
-                        }
-                        (*attempts, *why) = (*attempts + 1, failure.message);
-                        left = true;
-                    }
-                }
+                left |= !peers.tried(journal.restore(), &door.device, &door.hostname, confirmed);
             }
         }
         !left

@@ -8,12 +8,16 @@ use tokio::time::Instant;
 
 use super::client::{Session, Taken, take};
 use super::door::{Door, Group};
-use super::journal::Journals;
+use super::fleet::Service;
+use super::journal::{Journals, Owed};
 use crate::lock::{self, Held, LockFile};
 
 /// How long a member that was gone without may take to say whether it gives way.
 const GIVING_WAY: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(300);
+
+/// How long a lock service is asked again that does not grant.
+const SERVICE: Duration = Duration::from_secs(30);
 
 /// What is needed to take the locks.
 pub struct Taking<'a> {
@@ -21,6 +25,9 @@ pub struct Taking<'a> {
     pub journals: &'a Journals,
     /// None where the appliance is in no group: its own lock is all there is.
     pub group: Option<&'a Group>,
+    /// In place of the other members' lock files.
+    pub service: Option<&'a Service>,
+    pub note: &'a (dyn Fn(String) + Sync),
     /// Device UUIDs of members that need not answer.
     pub without: &'a [String],
     pub lock: Lock,
@@ -31,11 +38,19 @@ pub struct Taking<'a> {
 pub struct GroupHeld {
     own: Held,
     lock: Lock,
-    others: Option<Others>,
+    others: Others,
 }
 
 #[derive(Debug)]
-struct Others {
+enum Others {
+    /// This appliance's own lock is all there is.
+    None,
+    Members(Members),
+    Service(Service),
+}
+
+#[derive(Debug)]
+struct Members {
     group: Group,
     locked: Vec<Door>,
     /// Gone without: they have not answered so far.
@@ -62,7 +77,14 @@ impl Taking<'_> {
     /// `lock-held`, naming the holder; `peer-unreachable` and `peer-mismatch` where a member does not
     /// answer that has to.
     pub async fn take(self) -> Result<GroupHeld, Failure> {
-        let Self { file, journals, group, without, lock } = self;
+        let Self { file, journals, group, service, note, without, lock } = self;
+        if let Some(service) = service {
+            let own = Held::take(file, &lock)?;
+            let owed = Owed { service: service.clone(), device: lock.device.clone() };
+            journals.begin_service(lock.id, owed)?;
+            service.acquire(&lock.device, SERVICE, note).await?;
+            return Ok(GroupHeld { own, lock, others: Others::Service(service.clone()) });
+        }
         let Some(group) = group else { return GroupHeld::alone(file, lock) };
         let journal = match group.others.is_empty() {
             true => None,
@@ -72,8 +94,8 @@ impl Taking<'_> {
         match progress.go(file, group, without, &lock).await {
             Ok(own) => {
                 let Progress { locked, skipped, .. } = progress;
-                let others = Others { group: group.clone(), locked, skipped };
-                Ok(GroupHeld { own, lock, others: Some(others) })
+                let others = Members { group: group.clone(), locked, skipped };
+                Ok(GroupHeld { own, lock, others: Others::Members(others) })
             }
             Err(failure) => {
                 // Members that were not asked, or that another restore holds, are owed nothing.
@@ -130,7 +152,7 @@ impl GroupHeld {
     /// # Errors
     /// `lock-held`, naming the holder.
     pub fn alone(file: &LockFile, lock: Lock) -> Result<Self, Failure> {
-        Ok(Self { own: Held::take(file, &lock)?, lock, others: None })
+        Ok(Self { own: Held::take(file, &lock)?, lock, others: Others::None })
     }
 
     /// Announces the commit on every member that is locked. A member that was gone without and answers
@@ -142,12 +164,22 @@ impl GroupHeld {
     pub async fn committing(&mut self) -> Result<Committing, Failure> {
         self.own.set_phase(Phase::Committing)?;
         self.lock.phase = Phase::Committing;
-        if let Some(others) = &self.others {
-            let Others { group, locked, skipped, .. } = others;
-            let announced = locked.iter().map(|door| announce(group, door, &self.lock));
-            join_all(announced).await.into_iter().collect::<Result<(), _>>()?;
-            let met = skipped.iter().map(|door| meet_again(group, door, &self.lock));
-            join_all(met).await.into_iter().collect::<Result<(), _>>()?;
+        match &self.others {
+            Others::None => {}
+            // It grants once more what it has granted.
+            Others::Service(service) => {
+                let granted = service.acquire(&self.lock.device, Duration::ZERO, &|_| {}).await;
+                granted.map_err(|why| {
+                    Failure::new(Code::LockLost, format!("the lock is not confirmed: {}", why.message))
+                        .hint(why.hint)
+                })?;
+            }
+            Others::Members(Members { group, locked, skipped }) => {
+                let announced = locked.iter().map(|door| announce(group, door, &self.lock));
+                join_all(announced).await.into_iter().collect::<Result<(), _>>()?;
+                let met = skipped.iter().map(|door| meet_again(group, door, &self.lock));
+                join_all(met).await.into_iter().collect::<Result<(), _>>()?;
+            }
         }
         Ok(Committing(()))
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::door::{Door, Group};
+use super::fleet::Service;
 use crate::files::{Folder, found};
 use crate::store::SealKey;
 use crate::tree::TreePath;
@@ -44,6 +45,17 @@ struct Record {
     port: u16,
     /// Whose release is not confirmed.
     members: Vec<Door>,
+    /// A lock service in place of lock files, whose release is not confirmed, and who asked it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    service: Option<Owed>,
+}
+
+/// A lock that was asked for at a lock service.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Owed {
+    pub service: Service,
+    /// The device UUID that has asked.
+    pub device: String,
 }
 
 impl Journals {
@@ -53,6 +65,26 @@ impl Journals {
 
     /// Durable when it returns.
     pub fn begin(&self, restore: Uuid, group: &Group, members: Vec<Door>) -> Result<Journal, Failure> {
+        let Group { name, port, keys, .. } = group;
+        let (group, port, since) = (name.clone(), *port, Timestamp::now());
+        self.write(Record { restore, group, since, port, members, service: None }, keys)
+    }
+
+    /// The same for a lock service. What an earlier restore owes the same service goes into this one: its
+    /// release would free this lock.
+    pub fn begin_service(&self, restore: Uuid, owed: Owed) -> Result<Journal, Failure> {
+        for mut earlier in self.all()? {
+            let same = |o: &Owed| o.service == owed.service && o.device == owed.device;
+            if earlier.record.service.as_ref().is_some_and(same) {
+                earlier.confirm_service(self)?;
+            }
+        }
+        let (group, port, members, since) = (String::new(), 0, Vec::new(), Timestamp::now());
+        self.write(Record { restore, group, since, port, members, service: Some(owed) }, &[])
+    }
+
+    fn write(&self, record: Record, keys: &[Secret]) -> Result<Journal, Failure> {
+        let restore = record.restore;
         self.folder.make_folder(FOLDER, 0o700)?;
         let place = format!("{FOLDER}/{restore}");
         self.folder.remove_all(&place)?;
@@ -61,15 +93,13 @@ impl Journals {
         let seal = SealKey::random();
         seal.store(&folder, SEAL)?;
         let mut sealed = Vec::new();
-        let keys: Vec<&str> = group.keys.iter().map(Secret::expose).collect();
-        let clear = zeroize::Zeroizing::new(serde_json::to_vec(&keys).map_err(|e| internal(&e))?);
+        let exposed: Vec<&str> = keys.iter().map(Secret::expose).collect();
+        let clear = zeroize::Zeroizing::new(serde_json::to_vec(&exposed).map_err(|e| internal(&e))?);
         let mut out = seal.seal(&mut sealed).map_err(|e| internal(&e))?;
         out.write_all(&clear).map_err(|e| internal(&e))?;
         out.finish().map_err(|e| internal(&e))?;
         folder.replace(KEYS, &sealed, 0o600)?;
-        let (group_name, port, since) = (group.name.clone(), group.port, Timestamp::now());
-        let record = Record { restore, group: group_name, since, port, members };
-        let journal = Journal { folder, record, keys: group.keys.clone() };
+        let journal = Journal { folder, record, keys: keys.to_vec() };
         journal.write()?;
         self.folder.sync(FOLDER)?;
         self.folder.sync("")?;
@@ -154,8 +184,18 @@ impl Journal {
         self.keep(journals)
     }
 
+    pub fn service(&self) -> Option<&Owed> {
+        self.record.service.as_ref()
+    }
+
+    /// The lock service has released it.
+    pub fn confirm_service(&mut self, journals: &Journals) -> Result<(), Failure> {
+        self.record.service = None;
+        self.keep(journals)
+    }
+
     fn keep(&self, journals: &Journals) -> Result<(), Failure> {
-        match self.record.members.is_empty() {
+        match self.record.members.is_empty() && self.record.service.is_none() {
             true => journals.forget(self.record.restore),
             false => self.write(),
         }

@@ -11,6 +11,7 @@ use super::{Platform, Program, Requests};
 use crate::checkin::{Answer, Credentials, Telling};
 use crate::facts::Facts;
 use crate::peers::Membership;
+use crate::peers::fleet::Service;
 use crate::tree::{Entry, Index};
 
 /// Who does what needs root's rights, and who runs checkers on what is not trusted.
@@ -88,6 +89,10 @@ impl Platform for Linux {
 
     fn membership(&self) -> BoxFuture<'_, Result<Option<Membership>, Failure>> {
         self.root.run("membership", &[]).boxed()
+    }
+
+    fn lock_service(&self) -> BoxFuture<'_, Result<Option<Service>, Failure>> {
+        self.root.run("lock-service", &[]).boxed()
     }
 
     fn ha_state(&self) -> BoxFuture<'_, Result<HaState, Failure>> {

@@ -11,6 +11,7 @@ use crate::checkin::{Answer, Credentials, Telling};
 use crate::facts::Facts;
 use crate::files::Folder;
 use crate::peers::Membership;
+use crate::peers::fleet::Service;
 use crate::tree::{Entry, Index};
 
 /// The file by which a sandbox's agent asks whoever started it for a restart.
@@ -85,6 +86,10 @@ impl Platform for Sandbox {
 
     fn membership(&self) -> BoxFuture<'_, Result<Option<Membership>, Failure>> {
         self.program.run("membership", &[]).boxed()
+    }
+
+    fn lock_service(&self) -> BoxFuture<'_, Result<Option<Service>, Failure>> {
+        self.program.run("lock-service", &[]).boxed()
     }
 
     fn ha_state(&self) -> BoxFuture<'_, Result<HaState, Failure>> {

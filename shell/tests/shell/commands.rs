@@ -199,6 +199,63 @@ fn tables_of_backups_and_history_line_up() {
 }
 
 #[test]
+fn a_bundle_is_listed_with_the_archives_in_it() {
+    let backups = json!([
+        {"file": "edge.20260105080000.tar.gz", "bytes": 3145728, "modified": "1970-01-01T00:00:00Z", "partial": false,
+         "details": null, "bundle": {"cluster": "edge", "archives": [
+            {"file": "a_control_20260105080000.tar", "bytes": 1048576, "hostname": "a", "uuid": "1111", "role": "control",
+             "created": "1970-01-01T00:00:00Z", "version": "7.4.1", "build": "172"},
+            {"file": "b_data_20260105080000.tar", "bytes": 10, "hostname": "", "uuid": "", "role": "standalone",
+             "created": null, "version": "", "build": "", "problem": "the archive is cut"},
+         ]}},
+        {"file": "x.tar.gz", "bytes": 10, "modified": "1970-01-01T00:00:00Z", "partial": false, "details": null,
+         "problem": "the bundle x.tar.gz: the archive is cut"},
+    ]);
+    let agent = Agent::start(&[("GET /v1/backups", Reply::Json(200, backups))], vec![]);
+    assert_eq!(
+        agent.run(&["-c", "show backups"], b"").1,
+        "File                                Size  Date                     Hostname  Version\n\
+         edge.20260105080000.tar.gz       3.0 MiB  1970-01-01 00:00:00 UTC  edge      bundle of archives\n  \
+         a_control_20260105080000.tar   1.0 MiB  1970-01-01 00:00:00 UTC  a         7.4.1 (Build 172), control\n  \
+         b_data_20260105080000.tar     10 bytes                                     not usable: the archive is cut\n\
+         x.tar.gz                        10 bytes  1970-01-01 00:00:00 UTC            not usable: the bundle x.tar.gz: the archive is cut\n\
+         `backup extract BUNDLE [NODE]` takes archives out of a bundle.\n"
+    );
+}
+
+#[test]
+fn a_bundle_is_taken_apart_by_name_and_what_was_there_already_is_said() {
+    let extracted = json!({
+        "files": [{"file": "a_control_20260105080000.tar", "bytes": 1048576}],
+        "there": [{"file": "b_data_20260105080000.tar", "bytes": 10}],
+    });
+    let agent = Agent::start(&[("POST /v1/backups/extract", Reply::Json(200, extracted))], vec![]);
+    for (line, body) in [
+        ("backup extract edge.tar.gz", json!({"bundle": "edge.tar.gz"})),
+        ("back ext edge.tar.gz fw-a", json!({"bundle": "edge.tar.gz", "node": "fw-a"})),
+    ] {
+        let (exit, text) = agent.run(&["-c", line], b"");
+        assert_eq!(exit, 0, "{text}");
+        assert_eq!(
+            text,
+            "Backup a_control_20260105080000.tar is here now (1.0 MiB).\n\
+             Backup b_data_20260105080000.tar is here already (10 bytes).\n"
+        );
+        assert_eq!(agent.changes().last().unwrap().body, body);
+    }
+    for (line, error) in [
+        ("backup extract", "Syntax error: The command is not completed\n"),
+        ("backup extract ../x.tar", "Syntax error: Illegal parameter\n"),
+        ("backup extract a.tar b/c", "Syntax error: Illegal parameter\n"),
+        ("backup extract a.tar b c", "Syntax error: Illegal command line\n"),
+    ] {
+        let (exit, text) = agent.run(&["-c", line], b"");
+        assert!(exit == 2 && text.starts_with(error), "{line}: {text}");
+    }
+    assert_eq!(agent.changes().len(), 2);
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_the_shell_without_a_word() {
     let agent = Agent::start(&[], vec![say(confirm(1)), Step::Hold]);
     let mut child = agent.spawn(&[]);

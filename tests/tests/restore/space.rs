@@ -12,7 +12,7 @@ use reinstate_tests::sshd::{Sshd, SshdOptions};
 use crate::scene::{Donor, FILE, PROGRAM, Scene};
 
 /// A replacement whose `folder` is a file system of its own, with these options of tmpfs.
-fn with_file_system(folder: &str, options: &str) -> Scene {
+pub fn with_file_system(folder: &str, options: &str) -> Scene {
     assert!(nix::unistd::geteuid().is_root(), "a small file system needs root: run the tests as root");
     Scene::run_by(Donor::usual(), Appliance::replacement(), |place, root| {
         script(place, root, folder, options)
