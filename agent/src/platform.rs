@@ -19,6 +19,8 @@ pub use sandbox::Sandbox;
 
 use crate::checkin::{Answer, Credentials, Telling};
 use crate::facts::Facts;
+use crate::failover_address::FailoverAddress;
+use crate::probe::{Found, Probe};
 use crate::tree::Index;
 
 /// What differs between a real appliance and a sandbox.
@@ -49,6 +51,12 @@ pub trait Platform: Send + Sync + 'static {
 
     /// The addresses that the management interface has.
     fn management_addresses(&self) -> BoxFuture<'_, Result<Vec<String>, Failure>>;
+
+    /// Looks whether other devices on a link answer at addresses; takes some seconds.
+    fn probe(&self, wanted: Probe) -> BoxFuture<'_, Result<Vec<Found>, Failure>>;
+
+    /// Gives an interface an address for the time of a restore, or takes it away.
+    fn failover_address(&self, change: FailoverAddress) -> BoxFuture<'_, Result<(), Failure>>;
 
     /// With what the manager is spoken to; none where there is no manager that is told.
     fn manager_credentials(&self) -> BoxFuture<'_, Result<Option<Credentials>, Failure>>;

@@ -9,6 +9,7 @@ pub mod container;
 pub mod donor;
 pub mod fault;
 pub mod forge;
+pub mod link;
 pub mod machine;
 pub mod manager;
 pub mod outside;

@@ -20,6 +20,7 @@ use crate::live;
 use crate::log;
 use crate::medium;
 use crate::platform::{Linux, Platform, Program, Sandbox, systemd};
+use crate::probe::Found;
 use crate::profile::{self, Profile};
 use crate::server::{self, Readiness};
 use crate::state::StateFile;
@@ -52,6 +53,7 @@ pub(super) enum Reply {
     Units(Vec<(String, Failure)>),
     Names(Vec<String>),
     Created(Created),
+    Found(Vec<Found>),
 }
 
 /// One appliance, with everything that a verb works on.

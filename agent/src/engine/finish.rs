@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reinstate_api::{Code, Failure, Phase};
+use reinstate_api::{Code, Failure, JobKind, Phase};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::context::Context;
-use super::{Engine, Running, flow, view};
+use super::{Engine, Running, address, flow, view};
 use crate::job::{Job, Stage, Switch};
 use crate::lock::{self, Held};
 use crate::state::State;
@@ -149,7 +149,11 @@ pub(super) async fn decide(context: &Context) {
         context.show(|view| view.phase = Phase::Finishing);
         let held = Held::resume(engine.parts().store.folder(), context.job.id);
         engine.log("the restore lock", held.and_then(|held| held.set_phase(Phase::Finishing)));
-        let failures = health(context, &switch).await;
+        let mut failures = health(context, &switch).await;
+        // Whose a lost address is matters no more on the way back.
+        if failures.is_empty() && switch.back.is_empty() && context.job.kind == JobKind::Restore {
+            failures = address::conflicts(context, switch.target).await;
+        }
         if !failures.is_empty() && switch.back.is_empty() {
             for failure in &failures {
                 crate::log::error(failure);

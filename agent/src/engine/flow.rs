@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use super::candidate::{acceptable, identity, keep};
 use super::context::Context;
 use super::receive::{Receiving, receive};
-use super::{Work, finish};
+use super::{Work, address, finish};
 use crate::diff;
 use crate::facts::Facts;
 use crate::job::{MAX_REBOOTS, Stage};
@@ -117,7 +117,7 @@ async fn restore(context: &Context, request: &RestoreRequest, made: &mut Made) -
     let (facts, live) = tokio::join!(parts.platform.facts(), parts.platform.scan());
     let (facts, live) = (facts.map_err(one)?, live.map_err(one)?);
     let staged = receive_and_ask(context, request, &facts, &live, made).await?;
-    prepare(context, request, &live, staged, made).await
+    prepare(context, request, &facts, &live, staged, made).await
 }
 
 /// Receives while the question is open: whichever fails first ends both.
@@ -140,6 +140,7 @@ async fn receive_and_ask(
             return Ok(());
         }
         listed.notified().await;
+        address::foretell(context, facts).await;
         context.advance(Phase::AwaitingAnswer)?;
         context.confirm().await?;
         take_lock(context, facts, made)
@@ -181,6 +182,7 @@ async fn receive_and_ask(
 async fn prepare(
     context: &Context,
     request: &RestoreRequest,
+    facts: &Facts,
     live: &Index,
     staged: Staged,
     made: &mut Made,
@@ -195,7 +197,7 @@ async fn prepare(
         let notes = resolve(&mut draft, &engine.parts().domains, &domains, &from)?;
         Ok::<_, Failure>((draft, notes))
     });
-    let (draft, notes) = resolved.await.map_err(|_| one(ended_early()))?.map_err(one)?;
+    let (draft, mut notes) = resolved.await.map_err(|_| one(ended_early()))?.map_err(one)?;
     notes.iter().for_each(|note| context.note(note.clone()));
     let changes = diff::exact(&parts.domains, &present, live, draft.index());
     context.show(|view| view.changes = changes);
@@ -212,7 +214,14 @@ async fn prepare(
     let target = target.await.map_err(one)?;
     identity(&manifest, &target.tree().map_err(one)?, parts).map_err(one)?;
     acceptable(context, &target, &snapshot).await.map_err(one)?;
-    let refused = parts.platform.validate(number).await.map_err(one)?;
+    let management = &manifest.device.management;
+    let (refused, looked) =
+        tokio::join!(parts.platform.validate(number), address::look(context, facts, management));
+    let mut refused = refused.map_err(one)?;
+    match address::heed(context, request, facts, management, looked) {
+        Ok(told) => notes.extend(told),
+        Err(failures) => refused.extend(failures),
+    }
     if !refused.is_empty() {
         return Err(refused);
     }

@@ -1,5 +1,6 @@
 //! The owner of the job: starts it, records every step of it, asks and is answered, ends it.
 
+mod address;
 mod afterwards;
 mod candidate;
 mod context;
