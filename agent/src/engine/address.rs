@@ -156,6 +156,6 @@ fn remark(found: &Found) -> Option<String> {
 fn by_dhcp(context: &Context, facts: &Facts, addresses: &[String]) -> Option<String> {
     let name = &context.engine.parts().profile.management.interface;
     let mac = &facts.hardware.interfaces.iter().find(|interface| interface.name == *name)?.mac;
-    let dhcp = addresses.iter().any(|address| !address.contains('/'));
+    let dhcp = addresses.is_empty() || addresses.iter().any(|address| !address.contains('/'));
     dhcp.then(|| format!("management is by DHCP, which was not probed: reserve the address for MAC {mac}"))
 }

@@ -1,8 +1,11 @@
 //! The management address while the old appliance is still connected: whole restores on a link of the test's own.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use reinstate_api::{Code, Outcome, Override};
 use reinstate_tests::appliance::Appliance;
-use reinstate_tests::compare::{NO_CONFIGURATION, Tree};
+use reinstate_tests::compare::{NO_CONFIGURATION, Node, Tree};
 use reinstate_tests::link::Host;
 
 use crate::scene::{Donor, FILE, PROGRAM, Scene};
@@ -12,10 +15,14 @@ const MAC: &str = OLD.1;
 
 /// A replacement whose management interface is on a link with the old appliance, which has no address yet.
 fn scene(replacement: Appliance) -> (Scene, Host, Host) {
+    linked(Donor::usual(), replacement)
+}
+
+fn linked(donor: Arc<Donor>, replacement: Appliance) -> (Scene, Host, Host) {
     let (here, old) = (Host::new(), Host::new());
     let management = replacement.hardware().interfaces[0].clone();
     here.connect((&management.kernel, &management.mac), &old, OLD);
-    let scene = Scene::run_by(Donor::usual(), replacement, |place, _| here.script(place, PROGRAM));
+    let scene = Scene::run_by(donor, replacement, |place, _| here.script(place, PROGRAM));
     (scene, here, old)
 }
 
@@ -27,8 +34,8 @@ fn an_old_appliance_that_is_still_connected_refuses_the_restore_and_its_mac_is_s
     let failure = refused.alone(Code::AddressInUse, &["192.0.2.10", MAC, "still connected"]);
     assert!(failure.hint.contains("address-in-use-ok"), "{failure:?}");
     let text = &refused.said.text;
-    let told = text.find(MAC).expect("the MAC is shown");
-    assert!(told < text.find("Taking a snapshot").expect("a snapshot is taken"), "{text}");
+    let question = text.find("Are you sure").expect("the question is asked");
+    assert!(text.find(MAC).is_some_and(|told| told < question), "{text}");
 }
 
 #[test]
@@ -61,6 +68,11 @@ fn address_in_use_ok_is_not_on_record_where_it_was_not_needed() {
     assert_eq!(scene.history()[0].overrides, []);
 }
 
+/// Whether or not its keys were sealed: a generation that was live seals them.
+fn unsealed(tree: &Tree) -> BTreeMap<String, Node> {
+    tree.iter().map(|(path, node)| (path.to_owned(), Node { sealed: false, ..node.clone() })).collect()
+}
+
 #[test]
 fn an_old_appliance_that_comes_back_during_the_restart_takes_the_restore_back() {
     let (scene, _here, old) = scene(Appliance::replacement());
@@ -74,8 +86,7 @@ fn an_old_appliance_that_comes_back_during_the_restart_takes_the_restore_back() 
     let [failure] = &failures[..] else { panic!("{failures:?}") };
     assert_eq!(failure.code, Code::AddressInUse);
     assert!(failure.message.contains("192.0.2.10") && failure.message.contains(MAC), "{failure}");
-    let after = Tree::read(scene.root(), &NO_CONFIGURATION).unwrap();
-    assert_eq!(scene.before.differences(&after), Vec::<String>::new());
+    assert_eq!(unsealed(&scene.before), unsealed(&Tree::read(scene.root(), &NO_CONFIGURATION).unwrap()));
     assert_eq!(scene.machine.reboots(), 2, "there and back, and no more");
 }
 
@@ -89,4 +100,16 @@ fn a_cable_that_is_not_in_is_told_and_keeps_no_restore() {
         notes.iter().any(|note| note.contains("192.0.2.10 was not probed: eth0 is not connected")),
         "{notes:?}"
     );
+}
+
+#[test]
+fn management_by_dhcp_is_not_probed_and_the_mac_to_reserve_is_told_for_good() {
+    let donor = Arc::new(Donor::of(&Appliance::donor("fw-a").management(&["dhcp"])));
+    let replacement = Appliance::replacement();
+    let mac = replacement.hardware().interfaces[0].mac.clone();
+    let (scene, _here, _old) = linked(donor, replacement);
+    scene.restore_here();
+    let notes = scene.history().remove(0).notes;
+    let told = format!("management is by DHCP, which was not probed: reserve the address for MAC {mac}");
+    assert!(notes.contains(&told), "{notes:?}");
 }
