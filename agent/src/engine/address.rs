@@ -157,5 +157,7 @@ fn by_dhcp(context: &Context, facts: &Facts, addresses: &[String]) -> Option<Str
     let name = &context.engine.parts().profile.management.interface;
     let mac = &facts.hardware.interfaces.iter().find(|interface| interface.name == *name)?.mac;
     let dhcp = addresses.is_empty() || addresses.iter().any(|address| !address.contains('/'));
-    dhcp.then(|| format!("management is by DHCP, which was not probed: reserve the address for MAC {mac}"))
+    dhcp.then(|| {
+        format!("management has no fixed address to probe: where DHCP gives it, reserve it for MAC {mac}")
+    })
 }

@@ -110,6 +110,7 @@ fn management_by_dhcp_is_not_probed_and_the_mac_to_reserve_is_told_for_good() {
     let (scene, _here, _old) = linked(donor, replacement);
     scene.restore_here();
     let notes = scene.history().remove(0).notes;
-    let told = format!("management is by DHCP, which was not probed: reserve the address for MAC {mac}");
+    let told =
+        format!("management has no fixed address to probe: where DHCP gives it, reserve it for MAC {mac}");
     assert!(notes.contains(&told), "{notes:?}");
 }
