@@ -1,6 +1,7 @@
 //! The `reinstated` program: its words, and who does what they ask for.
 
 mod appliance;
+mod network;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -21,6 +22,7 @@ use crate::platform::request::{self, Request};
 use crate::profile;
 use crate::validate::Tree;
 use appliance::{Appliance, Reply};
+use network::Network;
 
 const HELP: &str = "\
 reinstated: the restore agent of an appliance
@@ -47,7 +49,12 @@ usage: reinstated [--root DIR] COMMAND
   import [FILE]       copy a backup from the medium with the label REINSTATE
   zero-touch          restore what a medium or a credential offers, where nothing is configured yet
   name-interfaces     tell udev the logical names of the network interfaces; at boot, before udev
-  answer root|check   do what one request on standard input asks for
+  probe INTERFACE MAC ADDRESS...
+                      look whether other devices on the interface's link answer at the addresses
+  failover-address add|remove ADDRESS/PREFIX INTERFACE MAC
+                      an address for the time of a restore
+  answer root|check|network
+                      do what one request on standard input asks for
   lint DIR            check a folder with profile.d and domains.d
 
   --root DIR          the appliance's root folder, / by default; another folder is a sandbox
@@ -85,6 +92,7 @@ struct Command {
 #[derive(Debug)]
 enum Verb {
     On(Work),
+    Network(Network),
     NameInterfaces,
     TellManager,
     Answer(Peer),
@@ -122,6 +130,13 @@ enum Work {
 enum Peer {
     Root,
     Check,
+    Network,
+}
+
+/// What a request may ask for.
+enum Asked {
+    Work(Work),
+    Network(Network),
 }
 
 impl Command {
@@ -168,9 +183,13 @@ impl Command {
                 let first = |failures: Vec<Failure>| {
                     failures.into_iter().next().unwrap_or_else(|| Failure::new(Code::Internal, "no reason"))
                 };
-                let answered = request::receive().and_then(|request| peer.permits(request));
-                request::answer(answered.and_then(|work| do_it(work).map_err(first))).map_err(|e| vec![e])
+                let answered = request::receive().and_then(|request| match peer.permits(request)? {
+                    Asked::Work(work) => do_it(work).map_err(first),
+                    Asked::Network(network) => network.run(),
+                });
+                request::answer(answered).map_err(|e| vec![e])
             }
+            Verb::Network(network) => network.run().and_then(|reply| print(&reply)).map_err(|e| vec![e]),
             Verb::On(work) => do_it(work).and_then(|reply| print(&reply).map_err(|e| vec![e])),
         };
         match done {
@@ -195,8 +214,11 @@ impl Verb {
             "answer" => match next("whose requests")?.to_str() {
                 Some("root") => Self::Answer(Peer::Root),
                 Some("check") => Self::Answer(Peer::Check),
-                _ => return Err("answer: root or check".into()),
+                Some("network") => Self::Answer(Peer::Network),
+                _ => return Err("answer: root, check or network".into()),
             },
+            "probe" => Self::Network(Network::probe(words.by_ref())?),
+            "failover-address" => Self::Network(Network::failover_address(&mut words)?),
             "lint" => Self::Lint(next("the folder")?.into()),
             "serve" => Self::On(Work::Serve),
             "activate" => Self::On(Work::Activate),
@@ -236,7 +258,7 @@ impl Verb {
 
 impl Peer {
     /// The work, where it is some that this peer's requests may ask for.
-    fn permits(self, request: Request) -> Result<Work, Failure> {
+    fn permits(self, request: Request) -> Result<Asked, Failure> {
         let bad = |why: String| Failure::new(Code::BadRequest, format!("the request is refused: {why}"));
         let name = request.verb.clone();
         let words = std::iter::once(request.verb).chain(request.values).map(OsString::from).collect();
@@ -258,7 +280,8 @@ impl Peer {
                     | Work::Reboot),
                 ),
             )
-            | (Self::Check, Verb::On(work @ Work::Validate(_))) => Ok(work),
+            | (Self::Check, Verb::On(work @ Work::Validate(_))) => Ok(Asked::Work(work)),
+            (Self::Network, Verb::Network(network)) => Ok(Asked::Network(network)),
             _ => Err(bad(format!("'{name}' is not for this socket"))),
         }
     }

@@ -19,8 +19,10 @@ pub use sandbox::Sandbox;
 
 use crate::checkin::{Answer, Credentials, Telling};
 use crate::facts::Facts;
+use crate::failover_address::FailoverAddress;
 use crate::peers::Membership;
 use crate::peers::fleet::Service;
+use crate::probe::{Found, Probe};
 use crate::tree::Index;
 
 /// What differs between a real appliance and a sandbox.
@@ -60,6 +62,11 @@ pub trait Platform: Send + Sync + 'static {
 
     /// What the HA engine says of this appliance.
     fn ha_state(&self) -> BoxFuture<'_, Result<HaState, Failure>>;
+    /// Looks whether other devices on a link answer at addresses; takes some seconds.
+    fn probe(&self, wanted: Probe) -> BoxFuture<'_, Result<Vec<Found>, Failure>>;
+
+    /// Gives an interface an address for the time of a restore, or takes it away.
+    fn failover_address(&self, change: FailoverAddress) -> BoxFuture<'_, Result<(), Failure>>;
 
     /// With what the manager is spoken to; none where there is no manager that is told.
     fn manager_credentials(&self) -> BoxFuture<'_, Result<Option<Credentials>, Failure>>;

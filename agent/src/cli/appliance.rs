@@ -22,6 +22,7 @@ use crate::medium;
 use crate::peers::Membership;
 use crate::peers::fleet::Service;
 use crate::platform::{Linux, Platform, Program, Sandbox, systemd};
+use crate::probe::Found;
 use crate::profile::{self, Profile};
 use crate::server::{self, Readiness};
 use crate::state::StateFile;
@@ -57,6 +58,7 @@ pub(super) enum Reply {
     Units(Vec<(String, Failure)>),
     Names(Vec<String>),
     Created(Created),
+    Found(Vec<Found>),
 }
 
 /// One appliance, with everything that a verb works on.

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reinstate_api::{Code, Failure, Phase, Role};
+use reinstate_api::{Code, Failure, JobKind, Phase, Role};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::context::Context;
 use super::group::rejoined;
-use super::{Engine, Running, flow, view};
+use super::{Engine, Running, address, flow, view};
 use crate::job::{Job, Stage, Switch};
 use crate::lock::Held;
 use crate::state::State;
@@ -62,6 +62,7 @@ impl Engine {
             let factory = parts.platform.snapshot(0, "factory".into()).await;
             self.log("the factory's configuration cannot be kept", factory);
         }
+        self.leave_as_guest().await;
         self.learn_group().await;
         self.refresh();
         tokio::spawn(self.clone().keep_telling());
@@ -152,7 +153,11 @@ pub(super) async fn decide(context: &Context) {
         context.show(|view| view.phase = Phase::Finishing);
         let held = Held::resume(&engine.peers().lock, context.job.id);
         engine.log("the restore lock", held.and_then(|held| held.set_phase(Phase::Finishing)));
-        let failures = health(context, &switch).await;
+        let mut failures = health(context, &switch).await;
+        // Whose a lost address is matters no more on the way back.
+        if failures.is_empty() && switch.back.is_empty() && context.job.kind == JobKind::Restore {
+            failures = address::conflicts(context, switch.target).await;
+        }
         if !failures.is_empty() && switch.back.is_empty() {
             for failure in &failures {
                 crate::log::error(failure);

@@ -11,7 +11,7 @@ use super::candidate::{acceptable, identity, keep};
 use super::context::Context;
 use super::group::{Company, free_of_locks};
 use super::receive::{Receiving, receive};
-use super::{Work, finish};
+use super::{Work, address, finish};
 use crate::diff;
 use crate::facts::Facts;
 use crate::job::{MAX_REBOOTS, Stage};
@@ -119,7 +119,7 @@ async fn restore(context: &Context, request: &RestoreRequest, made: &mut Made) -
     let (facts, live) = tokio::join!(parts.platform.facts(), parts.platform.scan());
     let (facts, live) = (facts.map_err(one)?, live.map_err(one)?);
     let staged = receive_and_ask(context, request, &facts, &live, made).await?;
-    prepare(context, request, &live, staged, made).await
+    prepare(context, request, &facts, &live, staged, made).await
 }
 
 /// Receives while the question is open: whichever fails first ends both.
@@ -144,12 +144,13 @@ async fn receive_and_ask(
         };
         let mut company = Company::with_backup(context, facts, &seen).map_err(one)?;
         if let Some(membership) = seen.membership.take() {
-            company.introduce(context, facts, membership).map_err(one)?;
+            company.introduce(context, facts, membership).await.map_err(one)?;
         }
         company.examine(context).await?;
         if check {
             return company.check(&request.overrides);
         }
+        address::foretell(context, facts).await;
         context.advance(Phase::AwaitingAnswer).map_err(one)?;
         context.confirm().await.map_err(one)?;
         company.agree(context, &request.overrides).await.map_err(one)?;
@@ -193,6 +194,7 @@ async fn receive_and_ask(
 async fn prepare(
     context: &Context,
     request: &RestoreRequest,
+    facts: &Facts,
     live: &Index,
     staged: Staged,
     made: &mut Made,
@@ -207,7 +209,7 @@ async fn prepare(
         let notes = resolve(&mut draft, &engine.parts().domains, &domains, &from)?;
         Ok::<_, Failure>((draft, notes))
     });
-    let (draft, notes) = resolved.await.map_err(|_| one(ended_early()))?.map_err(one)?;
+    let (draft, mut notes) = resolved.await.map_err(|_| one(ended_early()))?.map_err(one)?;
     notes.iter().for_each(|note| context.note(note.clone()));
     let changes = diff::exact(&parts.domains, &present, live, draft.index());
     context.show(|view| view.changes = changes);
@@ -224,7 +226,14 @@ async fn prepare(
     let target = target.await.map_err(one)?;
     identity(&manifest, &target.tree().map_err(one)?, parts).map_err(one)?;
     acceptable(context, &target, &snapshot).await.map_err(one)?;
-    let refused = parts.platform.validate(number).await.map_err(one)?;
+    let management = &manifest.device.management;
+    let (refused, looked) =
+        tokio::join!(parts.platform.validate(number), address::look(context, facts, management));
+    let mut refused = refused.map_err(one)?;
+    match address::heed(context, request, facts, management, looked) {
+        Ok(told) => notes.extend(told),
+        Err(failures) => refused.extend(failures),
+    }
     if !refused.is_empty() {
         return Err(refused);
     }

@@ -10,6 +10,7 @@ use reinstate_api::{
 };
 
 use super::context::Context;
+use super::guest;
 use super::peers::{Own, ask, meet};
 use crate::facts::Facts;
 use crate::lock;
@@ -102,13 +103,17 @@ impl Company {
     }
 
     /// Where this appliance is in no group yet, the others are answered as the backup's device.
-    pub fn introduce(&self, context: &Context, facts: &Facts, membership: Membership) -> Result<(), Failure> {
-        let engine = &context.engine;
-        if engine.peers().own().is_some() {
+    pub async fn introduce(
+        &self,
+        context: &Context,
+        facts: &Facts,
+        membership: Membership,
+    ) -> Result<(), Failure> {
+        if context.engine.peers().own().is_some() {
             return Ok(());
         }
         let (device, hostname, role) = self.us.becomes.clone();
-        engine.be_guest(Own { device, hostname, role, membership: Arc::new(membership) }, facts)
+        guest::enter(context, Own { device, hostname, role, membership: Arc::new(membership) }, facts).await
     }
 
     /// Asks every member, shows what came of it, and waits for a control node that restores itself.

@@ -1,5 +1,6 @@
 //! The owner of the job: starts it, records every step of it, asks and is answered, ends it.
 
+mod address;
 mod afterwards;
 mod bundle;
 mod candidate;
@@ -9,6 +10,7 @@ mod export;
 mod finish;
 mod flow;
 mod group;
+mod guest;
 mod peers;
 mod receive;
 

@@ -205,6 +205,7 @@ impl Engine {
             let mut known = self.peers().known();
             (known.guest, known.serving) = (None, None);
         }
+        self.leave_as_guest().await;
         self.peers().look();
     }
 

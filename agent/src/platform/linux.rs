@@ -10,18 +10,23 @@ use reinstate_api::{Created, Failure, HaState};
 use super::{Platform, Program, Requests};
 use crate::checkin::{Answer, Credentials, Telling};
 use crate::facts::Facts;
+use crate::failover_address::FailoverAddress;
+use crate::link;
 use crate::peers::Membership;
 use crate::peers::fleet::Service;
+use crate::probe::{Found, Probe};
 use crate::tree::{Entry, Index};
 
-/// Who does what needs root's rights, and who runs checkers on what is not trusted.
+/// Who does what needs root's rights, who runs checkers on what is not trusted, and who speaks on links.
 const ROOT: &str = "/run/reinstate/root.sock";
 const CHECK: &str = "/run/reinstate/check.sock";
+const NETWORK: &str = "/run/reinstate/network.sock";
 
 /// A real appliance.
 pub struct Linux {
     root: Requests,
     check: Requests,
+    network: Requests,
     /// The agent itself: all that the daemon may execute.
     program: Program,
     /// The management interface's logical name.
@@ -31,7 +36,7 @@ pub struct Linux {
 impl Linux {
     pub fn new(program: Program, management: String) -> Self {
         let requests = |socket: &str| Requests { socket: PathBuf::from(socket) };
-        Self { root: requests(ROOT), check: requests(CHECK), program, management }
+        Self { root: requests(ROOT), check: requests(CHECK), network: requests(NETWORK), program, management }
     }
 }
 
@@ -82,7 +87,7 @@ impl Platform for Linux {
             let kernel = kernel.map_or(self.management.as_str(), |interface| &interface.kernel);
             let all = getifaddrs().map_err(|e| Failure::io("cannot list the addresses", &e.into()))?;
             let here = all.filter(|address| address.interface_name == kernel);
-            Ok(here.filter_map(|address| written(&address)).collect())
+            Ok(here.filter_map(|entry| Some(link::address(&entry)?.to_string())).collect())
         }
         .boxed()
     }
@@ -99,6 +104,14 @@ impl Platform for Linux {
         self.root.run("ha-state", &[]).boxed()
     }
 
+    fn probe(&self, wanted: Probe) -> BoxFuture<'_, Result<Vec<Found>, Failure>> {
+        async move { self.network.run("probe", &wanted.words()).await }.boxed()
+    }
+
+    fn failover_address(&self, change: FailoverAddress) -> BoxFuture<'_, Result<(), Failure>> {
+        async move { self.network.run("failover-address", &change.words()).await }.boxed()
+    }
+
     fn manager_credentials(&self) -> BoxFuture<'_, Result<Option<Credentials>, Failure>> {
         self.root.run("manager-credentials", &[]).boxed()
     }
@@ -107,14 +120,4 @@ impl Platform for Linux {
     fn tell_manager(&self, telling: Telling) -> BoxFuture<'_, Result<Answer, Failure>> {
         async move { self.program.tell("tell-manager", &telling).await }.boxed()
     }
-}
-
-/// `192.0.2.10/24`
-fn written(address: &nix::ifaddrs::InterfaceAddress) -> Option<String> {
-    let (ip, mask) = (address.address.as_ref()?, address.netmask.as_ref()?);
-    if let (Some(ip), Some(mask)) = (ip.as_sockaddr_in(), mask.as_sockaddr_in()) {
-        return Some(format!("{}/{}", ip.ip(), u32::from(mask.ip()).count_ones()));
-    }
-    let (ip, mask) = (ip.as_sockaddr_in6()?, mask.as_sockaddr_in6()?);
-    Some(format!("{}/{}", ip.ip(), u128::from(mask.ip()).count_ones()))
 }

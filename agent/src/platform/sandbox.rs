@@ -9,9 +9,11 @@ use reinstate_api::{Created, Failure, HaState};
 use super::{Platform, Program};
 use crate::checkin::{Answer, Credentials, Telling};
 use crate::facts::Facts;
+use crate::failover_address::FailoverAddress;
 use crate::files::Folder;
 use crate::peers::Membership;
 use crate::peers::fleet::Service;
+use crate::probe::{Found, Probe};
 use crate::tree::{Entry, Index};
 
 /// The file by which a sandbox's agent asks whoever started it for a restart.
@@ -21,7 +23,8 @@ pub const REBOOT: &str = "run/reinstate/reboot";
 ///
 /// There is no kernel to ask for addresses and no systemd to ask for units here. A unit counts as
 /// active if the validators of the domains that name it accept the live configuration, and the
-/// management interface has the addresses that the live configuration gives it; both can fail.
+/// management interface has the addresses that the live configuration gives it; both can fail. Links are asked where
+/// this machine has an interface of the name and the MAC address that the sandbox's has.
 pub struct Sandbox {
     program: Program,
     root: Folder,
@@ -94,6 +97,14 @@ impl Platform for Sandbox {
 
     fn ha_state(&self) -> BoxFuture<'_, Result<HaState, Failure>> {
         self.program.run("ha-state", &[]).boxed()
+    }
+
+    fn probe(&self, wanted: Probe) -> BoxFuture<'_, Result<Vec<Found>, Failure>> {
+        async move { self.program.run("probe", &wanted.words()).await }.boxed()
+    }
+
+    fn failover_address(&self, change: FailoverAddress) -> BoxFuture<'_, Result<(), Failure>> {
+        async move { self.program.run("failover-address", &change.words()).await }.boxed()
     }
 
     fn manager_credentials(&self) -> BoxFuture<'_, Result<Option<Credentials>, Failure>> {

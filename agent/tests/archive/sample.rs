@@ -113,7 +113,6 @@ pub fn manifest(domains: &[&str]) -> Manifest {
                 hostname: "fw-b".into(),
                 role: Role::Secondary,
                 addresses: vec!["192.0.2.11".into()],
-                failover: String::new(),
                 host_key: "ssh-ed25519 AAAA".into(),
                 failover: "198.51.100.1/30".into(),
             }],

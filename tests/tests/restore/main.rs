@@ -1,6 +1,7 @@
 //! Whole restores, as an admin types them: from real servers into whole appliances.
 #![allow(clippy::unwrap_used, reason = "what fails here is the test")]
 
+mod addresses;
 mod bundles;
 mod checkin;
 mod media;
