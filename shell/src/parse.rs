@@ -296,16 +296,17 @@ mod tests {
 
     #[test]
     fn a_question_mark_lists_what_may_stand_there() {
+        const OVERRIDES: [&str; 3] = ["without-peer", "without-control", "address-in-use-ok"];
         let names = |line: &str| {
             let (choices, complete) = choices(line).unwrap();
             (choices.iter().map(|(name, _)| *name).collect::<Vec<_>>(), complete)
         };
-        assert_eq!(names("show restore "), (vec!["detail", "history"], true));
+        assert_eq!(names("show restore "), (vec!["detail", "history", "lock"], true));
         assert_eq!(names("show ver"), (vec!["version"], false));
         assert_eq!(names("restore remote-manager-backup "), (vec!["location", "backup", "FILE"], false));
         assert_eq!(
             names("restore remote-manager-backup location 192.0.2.1 admin /b/fw.tar "),
-            (vec!["backup", "FILE", "fingerprint", "device", "check"], true)
+            ([&["backup", "FILE", "fingerprint", "device"][..], &OVERRIDES, &["check"]].concat(), true)
         );
         assert_eq!(names("").0[..2], ["restore", "backup"]);
         assert_eq!(choices("show x").unwrap_err().at, 5);

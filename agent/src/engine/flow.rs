@@ -115,7 +115,6 @@ pub(super) fn conclude(context: &Context, ended: Result<HistoryEntry, Failure>) 
 async fn restore(context: &Context, request: &RestoreRequest, made: &mut Made) -> Result<Next, Vec<Failure>> {
     let one = |failure: Failure| vec![failure];
     let parts = context.engine.parts();
-    free_of_locks(context).map_err(one)?;
     let (facts, live) = tokio::join!(parts.platform.facts(), parts.platform.scan());
     let (facts, live) = (facts.map_err(one)?, live.map_err(one)?);
     let staged = receive_and_ask(context, request, &facts, &live, made).await?;
@@ -248,7 +247,6 @@ async fn prepare(
 async fn go_to(context: &Context, number: u64, made: &mut Made) -> Result<Next, Vec<Failure>> {
     let one = |failure: Failure| vec![failure];
     let parts = context.engine.parts();
-    free_of_locks(context).map_err(one)?;
     let target = parts.store.generation(number).map_err(one)?;
     let index = target.index().map_err(one)?;
     let facts = parts.platform.facts().await.map_err(one)?;

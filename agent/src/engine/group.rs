@@ -89,6 +89,7 @@ impl Company {
         let us = Us {
             instance: engine.peers().instance,
             restore: context.job.id,
+            locked: None,
             member: own.as_ref().map(|_| engine.peers().state()),
             becomes,
             is,
@@ -121,7 +122,7 @@ impl Company {
     /// # Errors
     /// Everything that the answers refuse.
     pub async fn examine(&mut self, context: &Context) -> Result<(), Vec<Failure>> {
-        let Some(group) = &self.group else { return Ok(()) };
+        let Some(group) = &self.group else { return free_of_locks(context).map_err(|failure| vec![failure]) };
         context.engine.learn_state().await;
         // What an earlier restore of this appliance has left is in nobody's way.
         context.engine.release_members().await;
@@ -135,6 +136,9 @@ impl Company {
                 }
             };
             let (others, predecessor) = tokio::join!(meet(group), predecessor);
+            let locked = context.engine.free_of_what_is_over(&others);
+            let locked = locked.and_then(|()| context.engine.peers().lock.read());
+            self.us.locked = locked.map_err(|failure| vec![failure])?;
             self.judgement = judge(&self.us, group, &others, predecessor.as_ref());
             for remark in &self.judgement.remarks {
                 if !told.contains(remark) {
@@ -199,10 +203,13 @@ impl Company {
     }
 
     async fn insist(&self, context: &Context, what: Override, why: Vec<String>) -> Result<(), Failure> {
+        let said = why.clone();
         match context.ask(QuestionKind::Override { what, why }).await? {
             Said::Yes => Ok(()),
-            _ => Err(Failure::new(Code::Declined, format!("{what} was answered with no"))
-                .hint("nothing was changed")),
+            _ => {
+                let declined = format!("going on {what} was answered with no; {}", said.join("; "));
+                Err(Failure::new(Code::Declined, declined).hint("nothing was changed"))
+            }
         }
     }
 
@@ -229,7 +236,7 @@ impl Company {
     }
 }
 
-/// Early and without taking it: a restore that cannot get the lock need not begin.
+/// Without taking it: a restore that cannot get the lock need not begin.
 pub(super) fn free_of_locks(context: &Context) -> Result<(), Failure> {
     match context.engine.peers().lock.read()? {
         None => Ok(()),

@@ -26,7 +26,7 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// The first one after something was in vain; doubled up to the longest.
 const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(600);
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// How long the end of a job waits for the members.
 const PARTING: Duration = Duration::from_secs(10);
@@ -360,16 +360,20 @@ impl Engine {
             })
             .collect();
         self.log("what members did without each other cannot be kept", self.compare_notes(&own, &met));
-        let freed = self.free_of_what_is_over(&met);
+        let freed = self.free_of_what_is_over(&answers);
         self.log("a restore lock that is over cannot be released", freed);
         !matches!(peers.lock.read(), Ok(Some(_)))
     }
 
     /// A lock is stale only when its holder says that its restore is over.
-    fn free_of_what_is_over(&self, met: &[&Identity]) -> Result<(), Failure> {
+    pub(super) fn free_of_what_is_over(&self, answers: &[(Door, Answer)]) -> Result<(), Failure> {
         let Some(lock) = self.peers().lock.read()? else { return Ok(()) };
-        let holder = met.iter().find(|identity| identity.device == lock.device);
-        let over = |identity: &&&Identity| {
+        let mut met = answers.iter().filter_map(|(_, answer)| match answer {
+            Answer::Met { identity, .. } => Some(identity),
+            Answer::Silent(_) => None,
+        });
+        let holder = met.find(|identity| identity.device == lock.device);
+        let over = |identity: &&Box<Identity>| {
             identity.over.contains(&lock.id) && identity.running.as_ref().is_none_or(|r| r.id != lock.id)
         };
         if let Some(holder) = holder.filter(over) {

@@ -194,6 +194,11 @@ impl Session {
         }
     }
 
+    /// The protocol itself: for whoever wants to say what a member would not.
+    pub fn sftp(&self) -> &RawSftpSession {
+        &self.sftp
+    }
+
     /// Says goodbye, as far as the member still listens.
     pub async fn close(self) {
         let bye = self.handle.disconnect(russh::Disconnect::ByApplication, "", "");

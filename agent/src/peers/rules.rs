@@ -1,6 +1,6 @@
 //! Which restore may go on in a group, from what its members answer: pure, without I/O.
 
-use reinstate_api::{Code, Failure, HaState, Lock, Role};
+use reinstate_api::{Code, Failure, HaState, Lock, Role, one_line};
 use uuid::Uuid;
 
 use super::door::{Door, Group};
@@ -17,6 +17,8 @@ pub struct Us {
     pub is: (String, String, Role),
     /// Device UUID, host name and role that the restore gives it.
     pub becomes: (String, String, Role),
+    /// The lock that another restore holds on this appliance.
+    pub locked: Option<Lock>,
     /// What the HA engine says, where it is a member of the group as it is.
     pub member: Option<HaState>,
 }
@@ -65,6 +67,13 @@ pub fn judge(
     roles(us, group, others, &mut judgement.refusals);
     let waits_for = |identity: &Identity| us.becomes.2 == Role::Data && identity.role == Role::Control;
     let mut control = false;
+    if let Some(lock) = &us.locked {
+        // Also while it restarts, and does not answer.
+        match us.becomes.2 == Role::Data && group.roles.get(&lock.device) == Some(&Role::Control) {
+            true => judgement.restoring.push(format!("{}, phase {}", one_line(&lock.hostname), lock.phase)),
+            false => judgement.refusals.push(lock::held(lock)),
+        }
+    }
     for (door, answer) in others.iter().filter(|(_, answer)| !ours(answer)) {
         let (identity, held) = match answer {
             Answer::Silent(failure) => {

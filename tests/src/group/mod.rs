@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use reinstate_api::{
-    Answer, AnswerRequest, Created, HistoryEntry, JobView, QuestionKind, Role, Started, Status,
+    Answer, AnswerRequest, Created, Failure, HistoryEntry, JobView, Outcome, QuestionKind, Role, Started,
+    Status,
 };
 use russh::keys::{Algorithm, PrivateKey};
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::appliance::{self, Appliance, keys};
 use crate::machine::Machine;
-use net::{Net, Ports};
+use net::{Net, Port, Ports};
 
 /// The donors' interfaces for management and for the failover link, as the kernel names them.
 pub const MANAGEMENT: &str = "ens160";
@@ -128,9 +129,14 @@ pub struct Group {
 
 impl Group {
     pub fn start(program: &Path, roster: Roster) -> Self {
+        let port = |name: &str, address: &str| Port {
+            name: name.into(),
+            mac: None,
+            addresses: vec![address.into()],
+        };
         let ports = roster.members.iter().map(|member| Ports {
-            management: (MANAGEMENT, vec![member.management.clone()]),
-            failover: (FAILOVER, vec![member.failover.clone()]),
+            management: port(MANAGEMENT, &member.management),
+            failover: port(FAILOVER, &member.failover),
         });
         let net = Net::new(&ports.collect::<Vec<_>>());
         let place = tempfile::tempdir().unwrap();
@@ -145,9 +151,39 @@ impl Group {
         group
     }
 
+    /// The member has died: a replacement with factory defaults is on its cables, and the member's backup
+    /// lies in its backup folder. Its failover link has no address.
+    pub fn replace(&mut self, program: &Path, number: usize) {
+        let file = self.members[number].file.clone();
+        let archive = fs::read(self.members[number].backup(&file)).unwrap();
+        self.members[number].machine.stop();
+        let appliance = quick(Appliance::replacement().seed(50 + number as u64));
+        let [management, failover] = [0, 1].map(|at| &appliance.hardware().interfaces[at]);
+        let ports = Ports {
+            management: Port {
+                name: management.kernel.clone(),
+                mac: Some(management.mac.clone()),
+                addresses: vec![format!("192.0.2.{}/24", 200 + number)],
+            },
+            failover: Port {
+                name: failover.kernel.clone(),
+                mac: Some(failover.mac.clone()),
+                addresses: Vec::new(),
+            },
+        };
+        self.net.replace(number, &ports);
+        let mut member = self.boot(program, number, &appliance);
+        fs::write(member.backup(&file), archive).unwrap();
+        member.file = file;
+        self.members[number] = member;
+    }
+
     /// An appliance that runs in the namespace of this number.
     pub fn boot(&self, program: &Path, number: usize, appliance: &Appliance) -> Member {
-        let root = self.place.path().join(format!("{number}-{}", self.members.len()));
+        let root = (0..)
+            .map(|n| self.place.path().join(format!("{number}-{n}")))
+            .find(|root| !root.exists())
+            .unwrap();
         appliance.build(&root).unwrap();
         let _ = fs::create_dir_all(root.join("var/lib/appliance"));
         let state = if number == 0 { "active\n" } else { "standby\n" };
@@ -193,6 +229,47 @@ impl Group {
 }
 
 impl Member {
+    /// A file in its backup folder.
+    pub fn backup(&self, file: &str) -> PathBuf {
+        self.machine.root().join(reinstate_api::BACKUP_FOLDER).join(file)
+    }
+
+    /// Waits for something to be so.
+    pub fn wait(&self, what: &str, so: impl Fn(&Status) -> bool) -> Status {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let status = self.machine.status();
+            if let Ok(status) = &status
+                && so(status)
+            {
+                return status.clone();
+            }
+            assert!(Instant::now() < until, "{what} does not come: {status:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Restores its own backup to the end, saying yes to everything: how that ended.
+    pub fn restored(&self, words: &[&str]) -> HistoryEntry {
+        let before = self.history().len();
+        self.restore(words).unwrap();
+        self.drive(&mut |_| {});
+        let entry = self.idle();
+        assert_eq!(self.history().len(), before + 1);
+        entry
+    }
+
+    /// The last job's failures; there must be some, and nothing may be changed.
+    pub fn refused(&self, file: &str, words: &[&str]) -> Vec<Failure> {
+        let generation = self.status().active;
+        self.restore_file(file, words).unwrap();
+        self.drive(&mut |_| {});
+        let entry = self.idle();
+        assert_eq!((entry.from, entry.to, self.status().active), (generation, generation, generation));
+        let Outcome::Failed { failures } = entry.outcome else { panic!("{entry:?}") };
+        failures
+    }
+
     pub fn status(&self) -> Status {
         self.machine.status().unwrap()
     }
@@ -216,8 +293,8 @@ impl Member {
         let _ = self.machine.client().call("POST", "/v1/answer", Some(&request));
     }
 
-    /// Says yes to whatever is asked until the job has ended, or the appliance restarts; the job as it
-    /// was seen last, and the phases that were seen.
+    /// Says yes to whether to go on, and no to going on against what was found, until the job has ended, or
+    /// the appliance restarts; the job as it was seen last.
     pub fn drive(&self, seen: &mut dyn FnMut(&JobView)) -> Option<JobView> {
         let until = Instant::now() + PATIENCE;
         let (mut last, mut answered): (Option<JobView>, u64) = (None, 0);
@@ -227,7 +304,13 @@ impl Member {
             seen(&job);
             if let Some(question) = job.question.as_ref().filter(|question| question.number > answered) {
                 answered = question.number;
-                self.answer(question.number, Answer::Yes);
+                self.answer(
+                    question.number,
+                    match question.kind {
+                        QuestionKind::Override { .. } => Answer::No,
+                        _ => Answer::Yes,
+                    },
+                );
             }
             let over = job.outcome.is_some();
             last = Some(job);

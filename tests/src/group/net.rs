@@ -65,38 +65,62 @@ pub struct Net {
     members: Vec<Namespace>,
 }
 
-/// The member's interfaces: their names inside, and their addresses with prefix length.
-pub struct Ports<'a> {
-    pub management: (&'a str, Vec<String>),
-    pub failover: (&'a str, Vec<String>),
+/// One interface of a member.
+#[derive(Clone, Debug)]
+pub struct Port {
+    /// Its name inside.
+    pub name: String,
+    /// One of the kernel's own choice where it is not given.
+    pub mac: Option<String>,
+    /// With prefix length.
+    pub addresses: Vec<String>,
+}
+
+/// A member's interfaces.
+#[derive(Clone, Debug)]
+pub struct Ports {
+    pub management: Port,
+    pub failover: Port,
 }
 
 impl Net {
-    pub fn new(members: &[Ports<'_>]) -> Self {
+    pub fn new(members: &[Ports]) -> Self {
         let switch = Namespace::new();
         for bridge in ["mgmt", "fail"] {
             switch.ip(&format!("link add {bridge} type bridge"));
             switch.ip(&format!("link set {bridge} up"));
         }
         let mut net = Self { switch, members: Vec::new() };
-        members.iter().for_each(|ports| net.add(ports));
+        for (number, ports) in members.iter().enumerate() {
+            let namespace = net.plug(number, ports);
+            net.members.push(namespace);
+        }
         net
     }
 
-    /// One more member.
-    pub fn add(&mut self, ports: &Ports<'_>) {
-        let (number, namespace) = (self.members.len(), Namespace::new());
-        for (bridge, (name, addresses)) in [("mgmt", &ports.management), ("fail", &ports.failover)] {
-            let port = format!("{bridge}{number}");
-            let inside = namespace.path();
-            self.switch.ip(&format!("link add {port} type veth peer name {name} netns {inside}"));
+    fn plug(&self, number: usize, ports: &Ports) -> Namespace {
+        let namespace = Namespace::new();
+        for (bridge, Port { name, mac, addresses }) in
+            [("mgmt", &ports.management), ("fail", &ports.failover)]
+        {
+            let (port, inside) = (format!("{bridge}{number}"), namespace.path());
+            let mac = mac.as_ref().map_or_else(String::new, |mac| format!("address {mac} "));
+            self.switch.ip(&format!("link add {port} type veth peer name {name} {mac}netns {inside}"));
             self.switch.ip(&format!("link set {port} master {bridge} up"));
             for address in addresses {
                 namespace.ip(&format!("address add {address} dev {name}"));
             }
             namespace.ip(&format!("link set {name} up"));
         }
-        self.members.push(namespace);
+        namespace
+    }
+
+    /// Another machine on a member's cables.
+    pub fn replace(&mut self, number: usize, ports: &Ports) {
+        for bridge in ["mgmt", "fail"] {
+            self.switch.ip(&format!("link del {bridge}{number}"));
+        }
+        self.members[number] = self.plug(number, ports);
     }
 
     pub fn member(&self, number: usize) -> &Namespace {

@@ -1,6 +1,7 @@
 //! Restores that start in the same instant: exactly one goes on.
 
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -8,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use reinstate_api::{Code, Outcome, Phase, Role};
 use reinstate_tests::group::{Group, Member, Roster};
 
-use crate::{program, seed};
+use crate::{program, rounds, seed};
 
 /// What one member came to in one round.
 struct Came {
@@ -75,14 +76,38 @@ fn attempt(member: &Member) -> Came {
     Came { locking, held: matches!(outcome, Some(Outcome::Failed { .. })) }
 }
 
-fn rounds(members: &[Role], count: usize, name: &str) {
-    let mut random = StdRng::seed_from_u64(seed());
-    let group = Group::start(program(), Roster::new("edge", members));
-    let both = (0..count).filter(|_| round(&group, &mut random)).count();
-    println!("{name}: {count} rounds, in {both} more than one was in Locking");
+/// How many groups play at once: they wait most of the time.
+const GROUPS: usize = 4;
+
+fn play(members: &[Role], all: usize, name: &str) {
+    let (seed, played) = (seed(), AtomicUsize::new(0));
+    let both: usize = std::thread::scope(|scope| {
+        let one = |number: usize| {
+            let played = &played;
+            scope.spawn(move || {
+                let mut random = StdRng::seed_from_u64(seed.wrapping_add(number as u64));
+                let group = Group::start(program(), Roster::new("edge", members));
+                let mut both = 0;
+                while played.fetch_add(1, Ordering::Relaxed) < all {
+                    both += usize::from(round(&group, &mut random));
+                }
+                both
+            })
+        };
+        let groups: Vec<_> = (0..GROUPS.min(all)).map(one).collect();
+        groups.into_iter().map(|group| group.join().unwrap()).sum()
+    });
+    println!("{name}: {all} rounds, in {both} more than one was in Locking");
+    assert!(both * 5 >= all, "they have hardly met");
 }
 
 #[test]
 fn of_two_members_that_restore_in_the_same_instant_exactly_one_commits() {
-    rounds(&[Role::Primary, Role::Secondary], 5, "two members");
+    play(&[Role::Primary, Role::Secondary], rounds(500), "two members");
+}
+
+#[test]
+fn of_five_members_that_restore_in_the_same_instant_exactly_one_commits() {
+    let roles = [Role::Control, Role::Data, Role::Data, Role::Data, Role::Data];
+    play(&roles, rounds(50), "five members");
 }

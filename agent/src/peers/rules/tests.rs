@@ -13,6 +13,7 @@ fn us(role: Role) -> Us {
         restore: Uuid::from_u128(2),
         is: ("factory".into(), "firewall".into(), Role::Standalone),
         becomes: (A.into(), "fw-a".into(), role),
+        locked: None,
         member: None,
     }
 }
@@ -155,6 +156,11 @@ fn a_data_node_needs_a_control_node_and_waits_for_one_that_restores_itself() {
     let waiting = alive(Some(lock(B)));
     assert_eq!((waiting.restoring.len(), waiting.control_missing, waiting.refusals.len()), (1, None, 0));
     assert_eq!(codes(&alive(Some(lock("cccc")))), [Code::LockHeld], "another one's restore");
+    let restarting = Us { locked: Some(lock(B)), ..us.clone() };
+    let waiting = judge(&restarting, &group, &silent(&group), None);
+    assert_eq!((waiting.restoring.len(), waiting.control_missing, waiting.refusals.len()), (1, None, 0));
+    let other = Us { locked: Some(lock("cccc")), ..us.clone() };
+    assert_eq!(codes(&judge(&other, &group, &silent(&group), None)), [Code::LockHeld]);
     let alone = judge(&us, &group, &silent(&group), None);
     assert_eq!(alone.control_missing.map(|failure| failure.code), Some(Code::ControlMissing));
     let data = judge(&us, &group, &met(&group, identity(B, Role::Data, Role::Data), None), None);
