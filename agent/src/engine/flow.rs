@@ -153,7 +153,7 @@ async fn receive_and_ask(
         context.advance(Phase::AwaitingAnswer).map_err(one)?;
         context.confirm().await.map_err(one)?;
         company.agree(context, &request.overrides).await.map_err(one)?;
-        made.held = Some(company.lock(context).await.map_err(one)?);
+        made.held = Some(company.lock(context, &request.overrides).await.map_err(one)?);
         Ok(())
     };
     tokio::pin!(receiving, asking);
@@ -269,7 +269,7 @@ async fn go_to(context: &Context, number: u64, made: &mut Made) -> Result<Next, 
         context.advance(Phase::AwaitingAnswer)?;
         context.confirm().await?;
         company.agree(context, &BTreeSet::new()).await?;
-        made.held = Some(company.lock(context).await?);
+        made.held = Some(company.lock(context, &BTreeSet::new()).await?);
         let snapshot = snapshot(context, made).await?;
         context.advance(Phase::Validating)?;
         acceptable(context, &target, &snapshot).await?;

@@ -15,7 +15,7 @@ use super::peers::{Own, ask, meet};
 use crate::facts::Facts;
 use crate::lock;
 use crate::peers::fleet::Service;
-use crate::peers::{Group, GroupHeld, Judgement, Membership, Silent, Taking, Us, judge};
+use crate::peers::{Group, GroupHeld, Judgement, Membership, Silent, Taking, Us, Without, judge};
 use crate::stage::Seen;
 
 /// Between two looks at a control node that restores itself.
@@ -214,7 +214,10 @@ impl Company {
     }
 
     /// Takes the lock of every member, this appliance's own among them.
-    pub async fn lock(&self, context: &Context) -> Result<GroupHeld, Failure> {
+    ///
+    /// # Errors
+    /// As [`Taking::take`].
+    pub async fn lock(&self, context: &Context, words: &BTreeSet<Override>) -> Result<GroupHeld, Failure> {
         context.advance(Phase::Locking)?;
         let peers = context.engine.peers();
         let (uuid, hostname, _) = &self.us.becomes;
@@ -230,9 +233,19 @@ impl Company {
             without: without.map(|door| door.hostname.clone()).collect(),
         };
         let (file, journals) = (&peers.lock, &peers.journals);
-        let (group, service, without) = (self.group.as_ref(), self.service.as_ref(), &self.without);
+        let (group, service) = (self.group.as_ref(), self.service.as_ref());
+        let without = match words.contains(&Override::WithoutPeer) {
+            true => Without::Any,
+            false => Without::These(&self.without),
+        };
         let note = |note| context.note(note);
-        Taking { file, journals, group, service, note: &note, without, lock }.take().await
+        let held = Taking { file, journals, group, service, note: &note, without, lock }.take().await?;
+        // One that has answered before, and does no more.
+        for (door, why) in held.skipped().iter().filter(|(door, _)| !self.without.contains(&door.device)) {
+            let (what, why, member) = (Override::WithoutPeer, why.message.clone(), door.device.clone());
+            context.overridden(Overridden { what, why, member })?;
+        }
+        Ok(held)
     }
 }
 

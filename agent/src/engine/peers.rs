@@ -64,7 +64,7 @@ struct Known {
 }
 
 /// What this appliance is to the other members.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(super) struct Own {
     pub device: String,
     pub hostname: String,
@@ -171,12 +171,22 @@ impl Engine {
                 role: facts.device.role,
                 membership: Arc::new(membership),
             });
-            let serving = own.as_ref().map(|own| self.answer_members(own, &facts)).transpose();
             let peers = self.peers();
+            let same = {
+                let known = peers.known();
+                known.guest.is_none() && known.serving.is_some() == own.is_some() && known.own == own
+            };
+            // An endpoint that goes on does not miss anybody.
+            let serving = match same {
+                true => None,
+                false => Some(own.as_ref().map(|own| self.answer_members(own, &facts)).transpose()),
+            };
             let mut known = peers.known();
             (known.own, known.guest, known.service) = (own, None, service);
-            known.serving = None;
-            known.serving = serving?;
+            if let Some(serving) = serving {
+                known.serving = None;
+                known.serving = serving?;
+            }
             Ok(())
         });
         self.log("the other members of the HA group cannot be asked or answered", learned);
@@ -369,11 +379,11 @@ impl Engine {
     pub(super) fn free_of_what_is_over(&self, answers: &[(Door, Answer)]) -> Result<(), Failure> {
         let Some(lock) = self.peers().lock.read()? else { return Ok(()) };
         let mut met = answers.iter().filter_map(|(_, answer)| match answer {
-            Answer::Met { identity, .. } => Some(identity),
+            Answer::Met { identity, .. } => Some(&**identity),
             Answer::Silent(_) => None,
         });
         let holder = met.find(|identity| identity.device == lock.device);
-        let over = |identity: &&Box<Identity>| {
+        let over = |identity: &&Identity| {
             identity.over.contains(&lock.id) && identity.running.as_ref().is_none_or(|r| r.id != lock.id)
         };
         if let Some(holder) = holder.filter(over) {

@@ -34,7 +34,8 @@ const LOGIN: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(15);
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Until an interface that is not there is looked for again.
+/// Until an interface that is not there is looked for again; an endpoint that has just ended may still have the port.
+const FIRST: Duration = Duration::from_millis(20);
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// More than any request for these files needs.
@@ -137,12 +138,12 @@ impl Shared {
 }
 
 async fn listen(interface: String, port: u16, shared: Arc<Shared>) {
-    let mut said = false;
+    let (mut said, mut pause) = (false, FIRST);
     loop {
         match bind(&interface, port) {
             Ok(listener) => {
                 tracing::info!("members of the HA group are answered on {interface}, port {port}");
-                said = false;
+                (said, pause) = (false, FIRST);
                 accept(listener, &shared).await;
             }
             Err(error) if !said => {
@@ -153,7 +154,8 @@ async fn listen(interface: String, port: u16, shared: Arc<Shared>) {
             }
             Err(_) => {}
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE);
     }
 }
 

@@ -28,9 +28,27 @@ pub struct Taking<'a> {
     /// In place of the other members' lock files.
     pub service: Option<&'a Service>,
     pub note: &'a (dyn Fn(String) + Sync),
-    /// Device UUIDs of members that need not answer.
-    pub without: &'a [String],
+    /// Members that need not answer.
+    pub without: Without<'a>,
     pub lock: Lock,
+}
+
+/// Members that need not answer.
+#[derive(Clone, Copy)]
+pub enum Without<'a> {
+    /// By their device UUIDs.
+    These(&'a [String]),
+    /// Whoever it is.
+    Any,
+}
+
+impl Without<'_> {
+    fn covers(&self, device: &String) -> bool {
+        match self {
+            Self::These(devices) => devices.contains(device),
+            Self::Any => true,
+        }
+    }
 }
 
 /// The locks of a restore, on every member that answers.
@@ -53,8 +71,8 @@ enum Others {
 struct Members {
     group: Group,
     locked: Vec<Door>,
-    /// Gone without: they have not answered so far.
-    skipped: Vec<Door>,
+    /// Gone without: they have not answered so far, and why.
+    skipped: Vec<(Door, Failure)>,
 }
 
 /// Proof that every lock was there when the commit was announced.
@@ -113,7 +131,7 @@ impl Taking<'_> {
 #[derive(Default)]
 struct Progress {
     locked: Vec<Door>,
-    skipped: Vec<Door>,
+    skipped: Vec<(Door, Failure)>,
     /// Asked, without a clear answer.
     unclear: Vec<Door>,
 }
@@ -123,7 +141,7 @@ impl Progress {
         &mut self,
         file: &LockFile,
         group: &Group,
-        without: &[String],
+        without: Without<'_>,
         lock: &Lock,
     ) -> Result<Held, Failure> {
         let mut own = None;
@@ -134,7 +152,9 @@ impl Progress {
             match take(door, group.port, &group.keys, lock).await {
                 Ok(Taken::Ours) => self.locked.push(door.clone()),
                 Ok(Taken::Held(other)) => return Err(on(door, lock::held(&other))),
-                Ok(Taken::Unasked(_)) if without.contains(&door.device) => self.skipped.push(door.clone()),
+                Ok(Taken::Unasked(why)) if without.covers(&door.device) => {
+                    self.skipped.push((door.clone(), why))
+                }
                 Ok(Taken::Unasked(failure)) => return Err(failure),
                 Err(failure) => {
                     self.unclear.push(door.clone());
@@ -153,6 +173,14 @@ impl GroupHeld {
     /// `lock-held`, naming the holder.
     pub fn alone(file: &LockFile, lock: Lock) -> Result<Self, Failure> {
         Ok(Self { own: Held::take(file, &lock)?, lock, others: Others::None })
+    }
+
+    /// Members that were gone without, and why.
+    pub fn skipped(&self) -> &[(Door, Failure)] {
+        match &self.others {
+            Others::Members(members) => &members.skipped,
+            Others::None | Others::Service(_) => &[],
+        }
     }
 
     /// Announces the commit on every member that is locked. A member that was gone without and answers
@@ -177,7 +205,7 @@ impl GroupHeld {
             Others::Members(Members { group, locked, skipped }) => {
                 let announced = locked.iter().map(|door| announce(group, door, &self.lock));
                 join_all(announced).await.into_iter().collect::<Result<(), _>>()?;
-                let met = skipped.iter().map(|door| meet_again(group, door, &self.lock));
+                let met = skipped.iter().map(|(door, _)| meet_again(group, door, &self.lock));
                 join_all(met).await.into_iter().collect::<Result<(), _>>()?;
             }
         }

@@ -21,6 +21,13 @@ pub struct Membership {
     pub host_key: Secret,
 }
 
+impl PartialEq for Membership {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |one: &Secret, other: &Secret| one.expose() == other.expose();
+        self.group == other.group && same(&self.key, &other.key) && same(&self.host_key, &other.host_key)
+    }
+}
+
 impl Membership {
     /// None where the appliance is in no group.
     pub fn read(root: &Folder, ha: &Ha) -> Result<Option<Self>, Failure> {
