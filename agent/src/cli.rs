@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::checkin::{self, Telling};
 use crate::files::{Direct, Folder, Steps};
+use crate::firewall::Connection;
 use crate::log;
 use crate::platform::Program;
 use crate::platform::request::{self, Request};
@@ -40,6 +41,7 @@ usage: reinstated [--root DIR] COMMAND
   ha-state            what the HA engine says of this appliance
   tell-manager        one attempt to tell the manager what standard input says
   validate N|live     run the domains' checkers on a generation, or on the live configuration
+  admits N|live C...  those of the connections that the firewall there does not let in: INTERFACE,FROM,TO
   units               the units whose domains' checkers do not accept the live configuration
   inactive UNIT...    those of the units that are not active
   reboot              restart the machine
@@ -107,6 +109,7 @@ enum Work {
     Membership,
     HaState,
     Validate(Tree),
+    Admits { tree: Tree, connections: Vec<Connection> },
     Units,
     Inactive(Vec<String>),
     Reboot,
@@ -211,6 +214,10 @@ impl Verb {
             "membership" => Self::On(Work::Membership),
             "ha-state" => Self::On(Work::HaState),
             "validate" => Self::On(Work::Validate(next("the generation")?.parse()?)),
+            "admits" => Self::On(Work::Admits {
+                tree: next("the generation")?.parse()?,
+                connections: words.by_ref().map(|word| word.parse()).collect::<Result<_, _>>()?,
+            }),
             "units" => Self::On(Work::Units),
             "inactive" => {
                 Self::On(Work::Inactive(words.by_ref().map(ValueExt::string).collect::<Result<_, _>>()?))
@@ -254,7 +261,7 @@ impl Peer {
                     | Work::Reboot),
                 ),
             )
-            | (Self::Check, Verb::On(work @ Work::Validate(_))) => Ok(work),
+            | (Self::Check, Verb::On(work @ (Work::Validate(_) | Work::Admits { .. }))) => Ok(work),
             _ => Err(bad(format!("'{name}' is not for this socket"))),
         }
     }

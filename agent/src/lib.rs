@@ -18,6 +18,7 @@ pub mod engine;
 pub mod facts;
 pub mod fetch;
 pub mod files;
+pub mod firewall;
 pub mod https;
 pub mod job;
 pub mod live;

@@ -11,7 +11,7 @@ use super::candidate::{acceptable, identity, keep};
 use super::context::Context;
 use super::group::{Company, free_of_locks};
 use super::receive::{Receiving, receive};
-use super::{Work, finish};
+use super::{Work, finish, firewall};
 use crate::diff;
 use crate::facts::Facts;
 use crate::job::{MAX_REBOOTS, Stage};
@@ -146,7 +146,8 @@ async fn receive_and_ask(
         if let Some(membership) = seen.membership.take() {
             company.introduce(context, facts, membership).map_err(one)?;
         }
-        company.examine(context).await?;
+        let (examined, admitted) = tokio::join!(company.examine(context), firewall::present(context, &seen));
+        together(examined, admitted)?;
         if check {
             return company.check(&request.overrides);
         }
@@ -190,6 +191,12 @@ async fn receive_and_ask(
     }
 }
 
+/// The failures of both.
+fn together(one: Result<(), Vec<Failure>>, other: Result<(), Vec<Failure>>) -> Result<(), Vec<Failure>> {
+    let failures: Vec<_> = [one.err(), other.err()].into_iter().flatten().flatten().collect();
+    if failures.is_empty() { Ok(()) } else { Err(failures) }
+}
+
 async fn prepare(
     context: &Context,
     request: &RestoreRequest,
@@ -225,6 +232,7 @@ async fn prepare(
     identity(&manifest, &target.tree().map_err(one)?, parts).map_err(one)?;
     acceptable(context, &target, &snapshot).await.map_err(one)?;
     let refused = parts.platform.validate(number).await.map_err(one)?;
+    let refused = firewall::backup(context, number, &manifest, refused).await.map_err(one)?;
     if !refused.is_empty() {
         return Err(refused);
     }

@@ -6,6 +6,7 @@ mod clear;
 mod context;
 mod export;
 mod finish;
+mod firewall;
 mod flow;
 mod group;
 mod peers;

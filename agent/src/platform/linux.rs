@@ -10,8 +10,10 @@ use reinstate_api::{Created, Failure, HaState};
 use super::{Platform, Program, Requests};
 use crate::checkin::{Answer, Credentials, Telling};
 use crate::facts::Facts;
+use crate::firewall::{self, Connection, Trial};
 use crate::peers::Membership;
 use crate::tree::{Entry, Index};
+use crate::validate::Tree;
 
 /// Who does what needs root's rights, and who runs checkers on what is not trusted.
 const ROOT: &str = "/run/reinstate/root.sock";
@@ -53,6 +55,11 @@ impl Platform for Linux {
 
     fn validate(&self, number: u64) -> BoxFuture<'_, Result<Vec<Failure>, Failure>> {
         async move { self.check.run("validate", &[number.to_string()]).await }.boxed()
+    }
+
+    fn admits(&self, tree: Tree, connections: &[Connection]) -> BoxFuture<'_, Result<Trial, Failure>> {
+        let values = firewall::words(tree, connections);
+        async move { self.check.run("admits", &values).await }.boxed()
     }
 
     fn activate_now(&self) -> BoxFuture<'_, Result<(), Failure>> {

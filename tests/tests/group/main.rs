@@ -1,6 +1,7 @@
 //! HA groups: real agents that meet over networks of the tests' own.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod firewall;
 mod races;
 
 use std::path::Path;
