@@ -9,6 +9,9 @@ use crate::firewall::{Caller, Firewall, Trial, callers, judge};
 use crate::stage::Seen;
 use crate::validate::Tree;
 
+/// How many connections are asked for in one request: more would not fit into the longest one.
+const AT_ONCE: usize = 64;
+
 /// The firewall of the present configuration. Where this appliance is no member yet the others are only
 /// its callers for the time of the restore, so that nothing is refused, and everything told.
 ///
@@ -79,13 +82,13 @@ async fn tried(
         return Ok(Ok(Vec::new()));
     };
     let connections: Vec<_> = callers.iter().flat_map(|caller| caller.connections.clone()).collect();
-    if callers.is_empty() {
-        return Ok(Ok(Vec::new()));
+    let mut closed = Vec::new();
+    for some in connections.chunks(AT_ONCE) {
+        match parts.platform.admits(tree, some).await? {
+            Trial::Closed(more) => closed.extend(more),
+            Trial::NotLoaded(why) => return Ok(Err(why)),
+        }
     }
-    let closed = match parts.platform.admits(tree, &connections).await? {
-        Trial::Closed(closed) => closed,
-        Trial::NotLoaded(why) => return Ok(Err(why)),
-    };
     let (refusals, notes) = judge(firewall, ha.port, callers, &closed);
     notes.into_iter().for_each(|note| context.note(note));
     Ok(Ok(refusals))

@@ -9,6 +9,9 @@ use super::Connection;
 use crate::archive::{HaGroup, HaMember};
 use crate::profile::Ha;
 
+/// So many of a member's are tried: a group may be described by a stranger.
+const MOST: usize = 16;
+
 /// Another member, and the connections by which it may reach this appliance; any of them will do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
@@ -58,7 +61,7 @@ fn connections(ha: &Ha, from: &HaMember, to: &HaMember) -> Vec<Connection> {
     let mut all = BTreeSet::new();
     let mut add = |interface: &String, from: &[IpAddr], to: &[IpAddr]| {
         for (from, to) in from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to))) {
-            if from.is_ipv4() == to.is_ipv4() && from != to {
+            if from.is_ipv4() == to.is_ipv4() && from != to && all.len() < MOST {
                 all.insert(Connection { interface: interface.clone(), from, to });
             }
         }

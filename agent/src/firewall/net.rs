@@ -64,7 +64,8 @@ pub(super) async fn run(
 /// What a program that failed has said: one line.
 pub(super) fn complaint(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
-    let lines: Vec<_> = said.lines().map(|line| one_line(line.trim())).collect();
+    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines: Vec<_> = lines.map(one_line).collect();
     format!("{} ({})", lines.join("; "), output.status)
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use reinstate_agent::firewall::{Connection, Trial};
 use reinstate_api::{BACKUP_FOLDER, Code, Failure, Outcome, Phase, Role};
@@ -46,13 +46,25 @@ fn guarded(appliance: Appliance, ruleset: &str) -> Appliance {
         .file(RULESET, ruleset, 0o755)
 }
 
-/// What the agent says of these connections to an appliance, which are made in namespaces.
-fn try_out(appliance: &Appliance, connections: &[&str]) -> Trial {
+/// What the agent says of these connections to an appliance, which are made in namespaces; `before` are the
+/// words before the agent's own.
+fn run(appliance: &Appliance, before: &[&str], connections: &[&str]) -> Output {
     let place = TempDir::new().unwrap();
     appliance.build(place.path()).unwrap();
-    let mut command = Command::new(program());
-    command.arg("reinstated").arg("--root").arg(place.path()).args(["admits", "live"]).args(connections);
-    let said = command.output().unwrap();
+    let words = before.iter().copied().chain([program().to_str().unwrap(), "reinstated", "--root"]);
+    let words: Vec<_> = words.collect();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).arg(place.path()).args(["admits", "live"]).args(connections);
+    command.output().unwrap()
+}
+
+fn refused(said: &Output) -> Failure {
+    assert!(!said.status.success(), "{said:?}");
+    serde_json::from_slice(&said.stdout).unwrap()
+}
+
+fn try_out(appliance: &Appliance, connections: &[&str]) -> Trial {
+    let said = run(appliance, &[], connections);
     assert!(said.status.success(), "{said:?}");
     serde_json::from_slice(&said.stdout).unwrap()
 }
@@ -149,6 +161,34 @@ fn a_ruleset_that_nft_does_not_take_is_told_with_nft_s_words() {
         }
         tried => panic!("{tried:?}"),
     }
+}
+
+#[test]
+fn where_the_kernel_gives_no_namespaces_nobody_is_said_to_come_in() {
+    let none =
+        ["unshare", "-U", "-r", "sh", "-c", "echo 0 >/proc/sys/user/max_user_namespaces; exec \"$@\"", "-"];
+    let appliance = guarded(quick(Appliance::donor("fw-a")), &rules(OPEN));
+    let failure = refused(&run(&appliance, &none, &[JOINED]));
+    assert_eq!(failure.code, Code::ValidationFailed);
+    assert!(failure.message.contains("unshare"), "{failure:?}");
+    assert!(failure.hint.contains("user namespaces"), "{failure:?}");
+}
+
+#[test]
+fn a_connection_on_an_interface_of_no_member_is_not_tried() {
+    let appliance = guarded(quick(Appliance::donor("fw-a")), &rules(OPEN));
+    let failure = refused(&run(&appliance, &[], &["data0,192.0.2.11,192.0.2.10"]));
+    assert_eq!(failure.code, Code::BadRequest);
+    assert!(failure.message.contains("data0") && failure.message.contains("failover0"), "{failure:?}");
+}
+
+#[test]
+fn a_ruleset_that_no_domain_owns_is_an_error_of_the_profile() {
+    let appliance = guarded(quick(Appliance::donor("fw-a")), &rules(OPEN));
+    let appliance = appliance.without("etc/reinstate/domains.d/firewall.toml");
+    let failure = refused(&run(&appliance, &[], &[JOINED]));
+    assert_eq!(failure.code, Code::ProfileInvalid);
+    assert!(failure.message.contains("ha.ruleset is '/etc/nftables.conf'"), "{failure:?}");
 }
 
 /// Two members, both with this firewall and a backup that holds it.
