@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::checkin::{self, Telling};
 use crate::files::{Direct, Folder, Steps};
+use crate::firewall::Connection;
 use crate::log;
 use crate::platform::Program;
 use crate::platform::request::{self, Request};
@@ -43,6 +44,7 @@ usage: reinstated [--root DIR] COMMAND
   ha-state            what the HA engine says of this appliance
   tell-manager        one attempt to tell the manager what standard input says
   validate N|live     run the domains' checkers on a generation, or on the live configuration
+  admits N|live C...  those of the connections that the firewall there does not let in: INTERFACE,FROM,TO
   units               the units whose domains' checkers do not accept the live configuration
   inactive UNIT...    those of the units that are not active
   reboot              restart the machine
@@ -117,6 +119,7 @@ enum Work {
     LockService,
     HaState,
     Validate(Tree),
+    Admits { tree: Tree, connections: Vec<Connection> },
     Units,
     Inactive(Vec<String>),
     Reboot,
@@ -236,6 +239,10 @@ impl Verb {
             "lock-service" => Self::On(Work::LockService),
             "ha-state" => Self::On(Work::HaState),
             "validate" => Self::On(Work::Validate(next("the generation")?.parse()?)),
+            "admits" => Self::On(Work::Admits {
+                tree: next("the generation")?.parse()?,
+                connections: words.by_ref().map(|word| word.parse()).collect::<Result<_, _>>()?,
+            }),
             "units" => Self::On(Work::Units),
             "inactive" => {
                 Self::On(Work::Inactive(words.by_ref().map(ValueExt::string).collect::<Result<_, _>>()?))
@@ -280,7 +287,9 @@ impl Peer {
                     | Work::Reboot),
                 ),
             )
-            | (Self::Check, Verb::On(work @ Work::Validate(_))) => Ok(Asked::Work(work)),
+            | (Self::Check, Verb::On(work @ (Work::Validate(_) | Work::Admits { .. }))) => {
+                Ok(Asked::Work(work))
+            }
             (Self::Network, Verb::Network(network)) => Ok(Asked::Network(network)),
             _ => Err(bad(format!("'{name}' is not for this socket"))),
         }

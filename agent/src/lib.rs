@@ -20,6 +20,7 @@ pub mod facts;
 pub mod failover_address;
 pub mod fetch;
 pub mod files;
+pub mod firewall;
 pub mod https;
 pub mod job;
 pub mod link;

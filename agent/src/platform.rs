@@ -20,10 +20,12 @@ pub use sandbox::Sandbox;
 use crate::checkin::{Answer, Credentials, Telling};
 use crate::facts::Facts;
 use crate::failover_address::FailoverAddress;
+use crate::firewall::{Connection, Trial};
 use crate::peers::Membership;
 use crate::peers::fleet::Service;
 use crate::probe::{Found, Probe};
 use crate::tree::Index;
+use crate::validate::Tree;
 
 /// What differs between a real appliance and a sandbox.
 pub trait Platform: Send + Sync + 'static {
@@ -38,6 +40,9 @@ pub trait Platform: Send + Sync + 'static {
 
     /// Runs the validators of every domain of a generation; each failure names its domain.
     fn validate(&self, number: u64) -> BoxFuture<'_, Result<Vec<Failure>, Failure>>;
+
+    /// Which of the connections that members of the HA group make the firewall of a tree does not let in.
+    fn admits(&self, tree: Tree, connections: &[Connection]) -> BoxFuture<'_, Result<Trial, Failure>>;
 
     /// Makes the pending generation live without a reboot, and restarts what reads it.
     fn activate_now(&self) -> BoxFuture<'_, Result<(), Failure>>;

@@ -120,6 +120,10 @@ fn file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TreePath, D::Error
     domain::absolute(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 
+fn some_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TreePath>, D::Error> {
+    file(deserializer).map(Some)
+}
+
 /// Where an HA pair or a cluster is described, and how its members reach each other.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -148,6 +152,10 @@ pub struct Ha {
     /// Seconds for which a control node's rejoin may hold the group's locks; 1 to 86,400.
     #[serde(default = "rejoin_deadline")]
     pub rejoin_deadline: u64,
+    /// What nft loads at boot. A restore goes on only where it lets the other members in; without it,
+    /// that is not tried.
+    #[serde(default, deserialize_with = "some_file")]
+    pub ruleset: Option<TreePath>,
     /// Where a configuration may name a lock service, which then takes the place of lock files.
     #[serde(default)]
     pub lock_service: Option<LockService>,
@@ -354,6 +362,9 @@ impl Ha {
         let owner = |path: &TreePath| domains.stored().find(|domain| domain.owns(path));
         if owner(&self.group).is_none() {
             return Some(format!("ha.group is '{}', which no domain owns", self.group));
+        }
+        if let Some(ruleset) = self.ruleset.as_ref().filter(|ruleset| owner(ruleset).is_none()) {
+            return Some(format!("ha.ruleset is '{ruleset}', which no domain owns"));
         }
         let secrets = [("ha.key", &self.key), ("ha.host-key", &self.host_key)];
         let open = secrets.into_iter().find_map(|(name, path)| {

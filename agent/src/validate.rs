@@ -9,7 +9,7 @@ use reinstate_api::{Code, Failure, one_line};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
-pub use confine::{Tree, confined};
+pub use confine::{Tree, confine, confined};
 
 use crate::domain::{Domain, Domains};
 use crate::platform::Program;

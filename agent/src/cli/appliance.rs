@@ -15,6 +15,7 @@ use crate::domain::Domains;
 use crate::engine::{Engine, Parts};
 use crate::facts::{self, Facts};
 use crate::files::{Folder, Steps};
+use crate::firewall::{self, Connection, Trial};
 use crate::job::{Job, MAX_REBOOTS, Stage, Switch};
 use crate::live;
 use crate::log;
@@ -55,6 +56,7 @@ pub(super) enum Reply {
     HaState(HaState),
     Index(Vec<(String, Entry)>),
     Failures(Vec<Failure>),
+    Trial(Trial),
     Units(Vec<(String, Failure)>),
     Names(Vec<String>),
     Created(Created),
@@ -105,6 +107,7 @@ impl Appliance {
             Work::Validate(tree) => self
                 .refused(program, tree)
                 .map(|refused| Reply::Failures(refused.into_iter().map(|(_, failure)| failure).collect())),
+            Work::Admits { tree, connections } => self.admits(tree, &connections).map(Reply::Trial),
             Work::Units => {
                 self.refused(program, Tree::Live).map(|refused| Reply::Units(self.units(&refused)))
             }
@@ -294,6 +297,16 @@ impl Appliance {
 
     fn refused(&self, program: &Program, tree: Tree) -> Result<Vec<(String, Failure)>, Failure> {
         block_on(validate::validate(program, &self.profile, &self.domains, tree))
+    }
+
+    fn admits(&self, tree: Tree, connections: &[Connection]) -> Result<Trial, Failure> {
+        let Self { root, profile, domains, store, .. } = self;
+        let ground = firewall::Ground::of(profile, connections)?;
+        if let Some(why) = ground.hidden(root, tree) {
+            return Ok(Trial::NotLoaded(why));
+        }
+        validate::confine(root, profile, domains, store, tree)?;
+        ground.try_out(connections)
     }
 
     fn units(&self, refused: &[(String, Failure)]) -> Vec<(String, Failure)> {

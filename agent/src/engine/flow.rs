@@ -11,7 +11,7 @@ use super::candidate::{acceptable, identity, keep};
 use super::context::Context;
 use super::group::{Company, free_of_locks};
 use super::receive::{Receiving, receive};
-use super::{Work, address, finish};
+use super::{Work, address, finish, firewall};
 use crate::diff;
 use crate::facts::Facts;
 use crate::job::{MAX_REBOOTS, Stage};
@@ -145,7 +145,8 @@ async fn receive_and_ask(
         if let Some(membership) = seen.membership.take() {
             company.introduce(context, facts, membership).await.map_err(one)?;
         }
-        company.examine(context).await?;
+        let (examined, admitted) = tokio::join!(company.examine(context), firewall::present(context, &seen));
+        together(examined, admitted)?;
         if check {
             return company.check(&request.overrides);
         }
@@ -190,6 +191,12 @@ async fn receive_and_ask(
     }
 }
 
+/// The failures of both.
+fn together(one: Result<(), Vec<Failure>>, other: Result<(), Vec<Failure>>) -> Result<(), Vec<Failure>> {
+    let failures: Vec<_> = [one.err(), other.err()].into_iter().flatten().flatten().collect();
+    if failures.is_empty() { Ok(()) } else { Err(failures) }
+}
+
 async fn prepare(
     context: &Context,
     request: &RestoreRequest,
@@ -228,7 +235,8 @@ async fn prepare(
     let management = &manifest.device.management;
     let (refused, looked) =
         tokio::join!(parts.platform.validate(number), address::look(context, facts, management));
-    let mut refused = refused.map_err(one)?;
+    let refused = refused.map_err(one)?;
+    let mut refused = firewall::backup(context, number, &manifest, refused).await.map_err(one)?;
     match address::heed(context, request, facts, management, looked) {
         Ok(told) => notes.extend(told),
         Err(failures) => refused.extend(failures),

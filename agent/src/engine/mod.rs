@@ -8,6 +8,7 @@ mod clear;
 mod context;
 mod export;
 mod finish;
+mod firewall;
 mod flow;
 mod group;
 mod guest;

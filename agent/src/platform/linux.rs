@@ -11,11 +11,13 @@ use super::{Platform, Program, Requests};
 use crate::checkin::{Answer, Credentials, Telling};
 use crate::facts::Facts;
 use crate::failover_address::FailoverAddress;
+use crate::firewall::{self, Connection, Trial};
 use crate::link;
 use crate::peers::Membership;
 use crate::peers::fleet::Service;
 use crate::probe::{Found, Probe};
 use crate::tree::{Entry, Index};
+use crate::validate::Tree;
 
 /// Who does what needs root's rights, who runs checkers on what is not trusted, and who speaks on links.
 const ROOT: &str = "/run/reinstate/root.sock";
@@ -59,6 +61,11 @@ impl Platform for Linux {
 
     fn validate(&self, number: u64) -> BoxFuture<'_, Result<Vec<Failure>, Failure>> {
         async move { self.check.run("validate", &[number.to_string()]).await }.boxed()
+    }
+
+    fn admits(&self, tree: Tree, connections: &[Connection]) -> BoxFuture<'_, Result<Trial, Failure>> {
+        let values = firewall::words(tree, connections);
+        async move { self.check.run("admits", &values).await }.boxed()
     }
 
     fn activate_now(&self) -> BoxFuture<'_, Result<(), Failure>> {

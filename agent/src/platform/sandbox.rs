@@ -11,10 +11,12 @@ use crate::checkin::{Answer, Credentials, Telling};
 use crate::facts::Facts;
 use crate::failover_address::FailoverAddress;
 use crate::files::Folder;
+use crate::firewall::{self, Connection, Trial};
 use crate::peers::Membership;
 use crate::peers::fleet::Service;
 use crate::probe::{Found, Probe};
 use crate::tree::{Entry, Index};
+use crate::validate::Tree;
 
 /// The file by which a sandbox's agent asks whoever started it for a restart.
 pub const REBOOT: &str = "run/reinstate/reboot";
@@ -55,6 +57,11 @@ impl Platform for Sandbox {
 
     fn validate(&self, number: u64) -> BoxFuture<'_, Result<Vec<Failure>, Failure>> {
         async move { self.program.run("validate", &[number.to_string()]).await }.boxed()
+    }
+
+    fn admits(&self, tree: Tree, connections: &[Connection]) -> BoxFuture<'_, Result<Trial, Failure>> {
+        let values = firewall::words(tree, connections);
+        async move { self.program.run("admits", &values).await }.boxed()
     }
 
     fn activate_now(&self) -> BoxFuture<'_, Result<(), Failure>> {

@@ -73,23 +73,43 @@ pub fn confined(
     tree: Tree,
     domain: &Domain,
 ) -> Failure {
-    let prepared = contents(root, domains, store, tree);
-    let places = match prepared {
-        Ok(places) => places,
-        Err(failure) => return failure,
-    };
-    let new_root = store.folder().path().join("drafts");
-    if let Err((doing, error)) = build(&new_root, profile, &places) {
-        return Failure::new(
-            Code::ValidationFailed,
-            format!("the checker's private tree cannot be made: {doing}: {error}"),
-        )
-        .hint("the kernel must allow user namespaces to the agent");
+    let entered = contents(root, domains, store, tree).and_then(|mut places| {
+        places.extend(keys(root, store, tree)?);
+        enter(store, profile, &places)
+    });
+    if let Err(failure) = entered {
+        return failure;
     }
     let mut argv = domain.validate.iter().map(|word| word.replace("{root}", ""));
     let program = argv.next().unwrap_or_default();
     let error = Command::new(&program).args(argv).current_dir("/").exec();
     Failure::io(format_args!("cannot run {program}"), &error)
+}
+
+/// Confines this process, which must have one thread, as a checker is confined; the tree's private keys
+/// stay outside.
+///
+/// # Errors
+/// `validation-failed` where the kernel does not give it namespaces.
+pub fn confine(
+    root: &Folder,
+    profile: &Profile,
+    domains: &Domains,
+    store: &Store,
+    tree: Tree,
+) -> Result<(), Failure> {
+    enter(store, profile, &contents(root, domains, store, tree)?)
+}
+
+fn enter(store: &Store, profile: &Profile, places: &[(PathBuf, Content)]) -> Result<(), Failure> {
+    let new_root = store.folder().path().join("drafts");
+    build(&new_root, profile, places).map_err(|(doing, error)| {
+        Failure::new(
+            Code::ValidationFailed,
+            format!("the checker's private tree cannot be made: {doing}: {error}"),
+        )
+        .hint("the kernel must allow user namespaces to the agent")
+    })
 }
 
 /// Everything that domains own in the tree, with where it belongs.
@@ -116,6 +136,12 @@ fn contents(
         };
         places.push((PathBuf::from(owned.path.as_str()), content));
     }
+    Ok(places)
+}
+
+/// The tree's private keys, with where they belong.
+fn keys(root: &Folder, store: &Store, tree: Tree) -> Result<Vec<(PathBuf, Content)>, Failure> {
+    let mut places = Vec::new();
     match tree {
         Tree::Live => {
             let path = root.path().join(secrets::FOLDER);

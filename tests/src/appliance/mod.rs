@@ -324,13 +324,17 @@ impl Appliance {
         self.file("etc/reinstate/profile.d/50-override.toml", toml, 0o644)
     }
 
-    /// The vendor's profile without one of its tables.
+    /// The vendor's profile without one of its tables, or without a key of one: `ha.ruleset`.
     #[must_use]
-    pub fn without_profile(self, table: &str) -> Self {
+    pub fn without_profile(self, name: &str) -> Self {
         const FILE: &str = "profile.d/10-reference.toml";
         let text = std::fs::read_to_string(reference_profile().join(FILE)).unwrap();
         let mut profile: toml::Table = toml::from_str(&text).unwrap();
-        assert!(profile.remove(table).is_some(), "the profile has no [{table}]");
+        let removed = match name.split_once('.') {
+            None => profile.remove(name),
+            Some((table, key)) => profile[table].as_table_mut().unwrap().remove(key),
+        };
+        assert!(removed.is_some(), "the profile has no {name}");
         self.file(&format!("usr/lib/reinstate/{FILE}"), toml::to_string(&profile).unwrap(), 0o644)
     }
 

@@ -104,7 +104,7 @@ pub fn quick(appliance: Appliance) -> Appliance {
     table.remove("validate");
     ["files", "firewall", "licence", "ssh", "users", "vpn", "pki"]
         .iter()
-        .fold(appliance, |appliance, domain| {
+        .fold(appliance.without_profile("ha.ruleset"), |appliance, domain| {
             appliance.without(&format!("usr/lib/reinstate/domains.d/{domain}.toml"))
         })
         .domain_override("ha", &toml::to_string(&table).unwrap())
@@ -129,6 +129,11 @@ pub struct Group {
 
 impl Group {
     pub fn start(program: &Path, roster: Roster) -> Self {
+        Self::start_with(program, roster, |appliance| appliance)
+    }
+
+    /// Each member with something different about it.
+    pub fn start_with(program: &Path, roster: Roster, change: impl Fn(Appliance) -> Appliance) -> Self {
         let port = |name: &str, address: &str| Port {
             name: name.into(),
             mac: None,
@@ -142,7 +147,7 @@ impl Group {
         let place = tempfile::tempdir().unwrap();
         let mut group = Self { net, roster, members: Vec::new(), place };
         for number in 0..group.roster.members.len() {
-            let appliance = group.roster.appliance(number);
+            let appliance = change(group.roster.appliance(number));
             let mut member = group.boot(program, number, &appliance);
             let made: Created = member.machine.client().post("/v1/backups", &json!({})).unwrap();
             member.file = made.file;

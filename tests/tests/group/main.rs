@@ -3,6 +3,7 @@
 
 mod cuts;
 mod endpoint;
+mod firewall;
 mod overrides;
 mod races;
 mod rules;
