@@ -203,20 +203,26 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn is_guest(&self) -> bool {
-        self.peers().known().guest.is_some()
-    }
-
     /// At the end of a job: what it has locked is released, and a replacement that has become nobody is
     /// no guest any more. A member that does not answer is told later.
     pub(super) async fn part_from_members(&self) {
         let _ = tokio::time::timeout(PARTING, self.release_members()).await;
-        if self.is_guest() {
-            let mut known = self.peers().known();
+        self.be_no_guest().await;
+        self.peers().look();
+    }
+
+    /// Not while another member's restore has locked this appliance: it has yet to find its lock here.
+    async fn be_no_guest(&self) {
+        let peers = self.peers();
+        let busy = self.parts().state.read().is_ok_and(|state| state.job.is_some());
+        if busy || matches!(peers.lock.read(), Ok(Some(_))) {
+            return;
+        }
+        if peers.known().guest.is_some() {
+            let mut known = peers.known();
             (known.guest, known.serving) = (None, None);
         }
         self.leave_as_guest().await;
-        self.peers().look();
     }
 
     fn answer_members(&self, own: &Own, facts: &Facts) -> Result<Serving, Failure> {
@@ -277,6 +283,7 @@ impl Engine {
         loop {
             self.learn_state().await;
             let released = self.release_members().await;
+            self.be_no_guest().await;
             let met = self.meet_members().await;
             self.refresh();
             let settled = released && met;
