@@ -272,8 +272,7 @@ pub(super) async fn rejoined(context: &Context, role: Role) {
         engine.learn_state().await;
         let state = engine.peers().state();
         if matches!(state, HaState::Active | HaState::Standby) {
-            context.note(format!("this member has rejoined its group: {state}"));
-            return;
+            return remember(context, format!("this member has rejoined its group: {state}"));
         }
         if !told {
             context.note(format!("waiting for this member ({role}) to rejoin its group: {state}"));
@@ -283,9 +282,24 @@ pub(super) async fn rejoined(context: &Context, role: Role) {
             && !matches!(engine.peers().lock.read(), Ok(Some(lock)) if lock.id == context.job.id);
         if cleared || tokio::time::Instant::now() > deadline {
             let why = if cleared { "an admin has cleared its lock" } else { "its time is over" };
-            context.note(format!("this member has not rejoined its group ({state}); {why}"));
-            return;
+            return remember(context, format!("this member has not rejoined its group ({state}): {why}"));
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Kept with the job, running or ended.
+fn remember(context: &Context, note: String) {
+    let id = context.job.id;
+    let kept = context.engine.record(|state| {
+        let running = state.job.as_mut().filter(|job| job.id == id).map(|job| &mut job.notes);
+        let ended = state.history.iter_mut().find(|entry| entry.id == id).map(|entry| &mut entry.notes);
+        if let Some(notes) = running.or(ended) {
+            notes.push(note.clone());
+        }
+        Ok(())
+    });
+    context.engine.log("what became of the rejoin cannot be kept", kept);
+    context.note(note);
+    context.engine.refresh();
 }
