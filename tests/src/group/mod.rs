@@ -13,6 +13,7 @@ use reinstate_api::{
 use russh::keys::{Algorithm, PrivateKey};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::appliance::{self, Appliance, keys};
 use crate::machine::Machine;
@@ -256,11 +257,11 @@ impl Member {
 
     /// Restores its own backup to the end, saying yes to everything: how that ended.
     pub fn restored(&self, words: &[&str]) -> HistoryEntry {
-        let before = self.history().len();
+        let before = self.mark();
         self.restore(words).unwrap();
         self.drive(&mut |_| {});
         let entry = self.idle();
-        assert_eq!(self.history().len(), before + 1);
+        assert_eq!(self.since(before).len(), 1);
         entry
     }
 
@@ -281,6 +282,16 @@ impl Member {
 
     pub fn history(&self) -> Vec<HistoryEntry> {
         self.machine.client().get("/v1/history").unwrap()
+    }
+
+    /// What it has on record now: a mark for [`Member::since`].
+    pub fn mark(&self) -> Option<Uuid> {
+        self.history().first().map(|entry| entry.id)
+    }
+
+    /// What came to the record after the mark, newest first.
+    pub fn since(&self, mark: Option<Uuid>) -> Vec<HistoryEntry> {
+        self.history().into_iter().take_while(|entry| Some(entry.id) != mark).collect()
     }
 
     /// Starts the restore of its own backup; the words go with the request.

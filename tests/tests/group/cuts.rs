@@ -6,6 +6,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use reinstate_api::{HistoryEntry, Outcome, Role};
 use reinstate_tests::group::{Group, Member, Roster};
+use uuid::Uuid;
 
 use crate::{program, rounds, seed};
 
@@ -42,7 +43,7 @@ fn revive(member: &mut Member) {
 
 /// One round; how many of its restores have committed.
 fn round(group: &mut Group, random: &mut StdRng) -> usize {
-    let before: Vec<usize> = group.members.iter().map(|member| member.history().len()).collect();
+    let before: Vec<_> = group.members.iter().map(Member::mark).collect();
     let delays = [random.random_range(0..8), random.random_range(0..8)];
     let harm = match random.random_range(0..3) {
         0 => Harm::Power(random.random_range(0..2)),
@@ -73,10 +74,9 @@ fn round(group: &mut Group, random: &mut StdRng) -> usize {
     if let Harm::Power(number) | Harm::Daemon(number) = harm {
         revive(&mut group.members[number]);
     }
-    let ended = |member: &Member, before: usize| -> Vec<HistoryEntry> {
+    let ended = |member: &Member, before: Option<Uuid>| -> Vec<HistoryEntry> {
         member.machine.wait_until_idle().unwrap();
-        let history = member.history();
-        history[..history.len() - before].to_vec()
+        member.since(before)
     };
     let ended: Vec<_> =
         group.members.iter().zip(before).map(|(member, before)| ended(member, before)).collect();
