@@ -5,7 +5,6 @@ use reinstate_api::{ClearLock, Code, Failure, HistoryEntry, JobKind, Lock, Outco
 use uuid::Uuid;
 
 use super::Engine;
-use crate::job::Stage;
 
 /// The longest reason, in characters.
 const MAX_REASON: usize = 200;
@@ -28,37 +27,28 @@ impl Engine {
         }
         let id = request.restore;
         self.not_running(id)?;
-        let lock = self.peers().lock.read()?.filter(|lock| lock.id == id);
         let journals = self.peers().journals.all()?;
         let journal = journals.iter().find(|journal| journal.restore() == id);
-        let members: Vec<_> =
+        let owed: Vec<_> =
             journal.iter().flat_map(|j| j.members()).map(|door| door.hostname.clone()).collect();
-        if lock.is_none() && journal.is_none() {
-            return Err(Failure::new(
-                Code::NotFound,
-                format!("restore {id} holds no lock here, and is owed no release"),
-            )
-            .hint("`show restore lock` shows who holds what"));
-        }
-        if let Some(lock) =
-            lock.as_ref().filter(|lock| lock.phase >= Phase::Committing && !request.committing)
-        {
-            return Err(Failure::new(
-                Code::LockHeld,
-                format!("restore {id} of {} has said that it commits (phase {})", one_line(&lock.hostname), lock.phase),
-            )
-            .hint("it may be past its point of no return: clear its lock only where that appliance is known to be off"));
-        }
+        let nothing = || {
+            Failure::new(Code::NotFound, format!("restore {id} holds no lock here, and is owed no release"))
+                .hint("`show restore lock` shows who holds what")
+        };
         // On record first: a lock never goes without a trace.
-        let entry = cleared(lock.as_ref(), id, &members, reason, by);
-        self.record(|state| {
-            let (active, job) = (state.active, state.job.take());
-            state.end(HistoryEntry { from: active, to: active, ..entry });
-            state.job = job;
-            Ok(())
+        self.peers().lock.clear(id, request.committing, |lock| {
+            if lock.is_none() && journal.is_none() {
+                return Err(nothing());
+            }
+            let entry = cleared(lock, id, &owed, reason, by);
+            self.record(|state| {
+                let (active, job) = (state.active, state.job.take());
+                state.end(HistoryEntry { from: active, to: active, ..entry });
+                state.job = job;
+                Ok(())
+            })
         })?;
         tracing::warn!(restore = %id, "a restore lock was cleared by an admin");
-        self.peers().lock.release(id)?;
         self.peers().journals.forget(id)?;
         self.peers().look();
         self.refresh();
@@ -68,7 +58,7 @@ impl Engine {
     /// One that runs here ends by itself; only one that merely waits for its rejoin may lose its lock.
     fn not_running(&self, id: Uuid) -> Result<(), Failure> {
         match self.state()?.job.filter(|job| job.id == id) {
-            Some(job) if !matches!(job.stage, Stage::Activated(_)) => {
+            Some(job) if !self.peers().rejoining() => {
                 Err(super::busy_with(job.kind.as_str(), job.id, job.phase()))
             }
             _ => Ok(()),
@@ -79,16 +69,14 @@ impl Engine {
 fn cleared(lock: Option<&Lock>, id: Uuid, members: &[String], reason: String, by: String) -> HistoryEntry {
     let now = Timestamp::now();
     let (what, phase) = match lock {
-        Some(lock) => (format!("lock of restore {id} of {}", one_line(&lock.hostname)), lock.phase),
+        Some(lock) => (format!("lock of restore {id} of {}", lock.hostname), lock.phase),
         None => (format!("releases of restore {id}"), Phase::Finishing),
     };
     let mut notes = vec![format!("reason: {reason}")];
     if let Some(lock) = lock {
         notes.push(format!(
             "it was held since {}, phase {}, asked for by {}",
-            lock.since,
-            lock.phase,
-            one_line(&lock.by)
+            lock.since, lock.phase, lock.by
         ));
     }
     if !members.is_empty() {

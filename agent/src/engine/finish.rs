@@ -62,8 +62,8 @@ impl Engine {
             let factory = parts.platform.snapshot(0, "factory".into()).await;
             self.log("the factory's configuration cannot be kept", factory);
         }
-        self.leave_as_guest().await;
-        self.learn_group().await;
+        self.log("the lock journals cannot be tidied", self.peers().journals.tidy());
+        self.look_at_group().await;
         self.refresh();
         tokio::spawn(self.clone().keep_telling());
         tokio::spawn(self.clone().keep_peers());

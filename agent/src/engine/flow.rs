@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reinstate_api::{Code, Failure, HistoryEntry, Lock, Phase, RestoreRequest, Source};
+use reinstate_api::{Code, Failure, HistoryEntry, Lock, Override, Phase, RestoreRequest, Source};
 use tokio::sync::{oneshot, watch};
 
 use super::candidate::{acceptable, identity, keep};
 use super::context::Context;
-use super::group::{Company, free_of_locks};
+use super::group::{Company, free_group, free_of_locks, without_peers};
 use super::receive::{Receiving, receive};
-use super::{Work, address, finish, firewall};
+use super::{Work, address, finish, firewall, guest};
 use crate::diff;
 use crate::facts::Facts;
 use crate::job::{MAX_REBOOTS, Stage};
@@ -117,7 +117,9 @@ async fn restore(context: &Context, request: &RestoreRequest, made: &mut Made) -
     let parts = context.engine.parts();
     let (facts, live) = tokio::join!(parts.platform.facts(), parts.platform.scan());
     let (facts, live) = (facts.map_err(one)?, live.map_err(one)?);
-    let staged = receive_and_ask(context, request, &facts, &live, made).await?;
+    let unknown = context.engine.learn_group().await.err();
+    free_group(context, &facts).await?;
+    let staged = receive_and_ask(context, request, (&facts, unknown), &live, made).await?;
     prepare(context, request, &facts, &live, staged, made).await
 }
 
@@ -125,7 +127,7 @@ async fn restore(context: &Context, request: &RestoreRequest, made: &mut Made) -
 async fn receive_and_ask(
     context: &Context,
     request: &RestoreRequest,
-    facts: &Facts,
+    (facts, unknown): (&Facts, Option<Failure>),
     live: &Index,
     made: &mut Made,
 ) -> Result<Staged, Vec<Failure>> {
@@ -141,11 +143,18 @@ async fn receive_and_ask(
             // Receiving has ended, and says why.
             return std::future::pending().await;
         };
-        let mut company = Company::with_backup(context, facts, &seen).map_err(one)?;
+        let mut company = Company::with_backup(context, facts, &seen, unknown).map_err(one)?;
         if let Some(membership) = seen.membership.take() {
             company.introduce(context, facts, membership).await.map_err(one)?;
         }
         let (examined, admitted) = tokio::join!(company.examine(context), firewall::present(context, &seen));
+        let admitted = match admitted {
+            Ok(()) => Ok(()),
+            Err(failures) => match without_peers(context, &request.overrides, failures).map_err(one)? {
+                none if none.is_empty() => Ok(()),
+                some => Err(some),
+            },
+        };
         together(examined, admitted)?;
         if check {
             return company.check(&request.overrides);
@@ -241,6 +250,7 @@ async fn prepare(
         Ok(told) => notes.extend(told),
         Err(failures) => refused.extend(failures),
     }
+    let refused = without_peers(context, &request.overrides, refused).map_err(one)?;
     if !refused.is_empty() {
         return Err(refused);
     }
@@ -271,13 +281,20 @@ async fn go_to(context: &Context, number: u64, made: &mut Made) -> Result<Next, 
     if number == 0 {
         warn_of_backups(context).map_err(one)?;
     }
-    let mut company = Company::present(context, &facts);
-    company.examine(context).await?;
+    let unknown = context.engine.learn_group().await.err();
+    let mut company = Company::present(context, &facts, unknown);
+    tokio::select! {
+        examined = company.examine(context) => examined?,
+        failure = context.aborted() => return Err(vec![failure]),
+    }
+    // The way back has no words in its line: what has to be said is asked for.
+    let words = BTreeSet::from([Override::WithoutControl]);
     let decided = async {
         context.advance(Phase::AwaitingAnswer)?;
         context.confirm().await?;
-        company.agree(context, &BTreeSet::new()).await?;
-        made.held = Some(company.lock(context, &BTreeSet::new()).await?);
+        company.agree(context, &words).await?;
+        guest::keep_way_back(&context.engine, &facts)?;
+        made.held = Some(company.lock(context, &words).await?);
         let snapshot = snapshot(context, made).await?;
         context.advance(Phase::Validating)?;
         acceptable(context, &target, &snapshot).await?;

@@ -33,6 +33,8 @@ pub(super) struct Company {
     /// Device UUIDs of members that are gone without.
     without: Vec<String>,
     judgement: Judgement,
+    /// Why this appliance's own group cannot be told.
+    unknown: Option<Failure>,
 }
 
 pub(super) fn no_ha() -> Failure {
@@ -41,17 +43,22 @@ pub(super) fn no_ha() -> Failure {
 
 impl Company {
     /// The group of this appliance as it is.
-    pub fn present(context: &Context, facts: &Facts) -> Self {
-        Self::of(context, facts, None)
+    pub fn present(context: &Context, facts: &Facts, unknown: Option<Failure>) -> Self {
+        Self { unknown, ..Self::of(context, facts, None) }
     }
 
     /// The group of this appliance and the backup's.
     ///
     /// # Errors
     /// `archive-invalid` where the backup is of a member and does not hold the group's keys.
-    pub fn with_backup(context: &Context, facts: &Facts, seen: &Seen) -> Result<Self, Failure> {
+    pub fn with_backup(
+        context: &Context,
+        facts: &Facts,
+        seen: &Seen,
+        unknown: Option<Failure>,
+    ) -> Result<Self, Failure> {
         let (group, membership) = match (&seen.group, &seen.membership) {
-            (None, _) => return Ok(Self::of(context, facts, Some((seen, None)))),
+            (None, _) => return Ok(Self { unknown, ..Self::of(context, facts, Some((seen, None))) }),
             (Some(group), membership) => (group, membership),
         };
         let ha = context.engine.parts().profile.ha.as_ref().ok_or_else(no_ha)?;
@@ -75,7 +82,7 @@ impl Company {
             )
             .hint("the backup contradicts itself; take another one"));
         }
-        Ok(Self::of(context, facts, Some((seen, Some(membership)))))
+        Ok(Self { unknown, ..Self::of(context, facts, Some((seen, Some(membership)))) })
     }
 
     fn of(context: &Context, facts: &Facts, backup: Option<(&Seen, Option<&Membership>)>) -> Self {
@@ -100,7 +107,7 @@ impl Company {
             Group::new(ha.port, live, theirs)
         });
         let service = backup.and_then(|(seen, _)| seen.service.clone()).or_else(|| engine.peers().service());
-        Self { us, group, service, without: Vec::new(), judgement: Judgement::default() }
+        Self { us, group, service, without: Vec::new(), judgement: Judgement::default(), unknown: None }
     }
 
     /// Where this appliance is in no group yet, the others are answered as the backup's device.
@@ -163,7 +170,9 @@ impl Company {
 
     /// What a check has to say: nobody is asked.
     pub fn check(&self, words: &BTreeSet<Override>) -> Result<(), Vec<Failure>> {
-        let mut failures = Vec::new();
+        let unknown =
+            self.unknown.as_ref().filter(|_| self.group.is_none() && !words.contains(&Override::WithoutPeer));
+        let mut failures: Vec<Failure> = unknown.into_iter().cloned().collect();
         if !words.contains(&Override::WithoutPeer) {
             let silent = |silent: &Silent| Failure::new(Code::PeerUnreachable, silent.why.clone());
             failures.extend(self.judgement.silent.iter().map(silent));
@@ -187,7 +196,11 @@ impl Company {
                 Overridden { what: Override::WithoutControl, why: missing.message, member: String::new() };
             context.overridden(overridden)?;
         }
-        let silent = self.judgement.silent.clone();
+        let mut silent = self.judgement.silent.clone();
+        // Whoever is in it is neither asked nor locked.
+        if let Some(unknown) = self.unknown.as_ref().filter(|_| self.group.is_none()) {
+            silent.push(Silent { device: String::new(), why: unknown.message.clone() });
+        }
         if silent.is_empty() {
             return Ok(());
         }
@@ -239,6 +252,11 @@ impl Company {
             false => Without::These(&self.without),
         };
         let note = |note| context.note(note);
+        // An earlier restore's release would free what is taken now.
+        let _turn = match service {
+            Some(_) => Some(peers.releasing.lock().await),
+            None => None,
+        };
         let held = Taking { file, journals, group, service, note: &note, without, lock }.take().await?;
         // One that has answered before, and does no more.
         for (door, why) in held.skipped().iter().filter(|(door, _)| !self.without.contains(&door.device)) {
@@ -247,6 +265,41 @@ impl Company {
         }
         Ok(held)
     }
+}
+
+/// Early, where this appliance is a member: who is restored at this moment is known before anything is fetched.
+///
+/// # Errors
+/// `lock-held`, naming the holder.
+pub(super) async fn free_group(context: &Context, facts: &Facts) -> Result<(), Vec<Failure>> {
+    let mut company = Company::present(context, facts, None);
+    let Some(group) = &company.group else { return Ok(()) };
+    let others = meet(group).await;
+    let locked = context.engine.free_of_what_is_over(&others);
+    let locked = locked.and_then(|()| context.engine.peers().lock.read());
+    company.us.locked = locked.map_err(|failure| vec![failure])?;
+    let mut refusals = judge(&company.us, group, &others, None).refusals;
+    refusals.retain(|failure| failure.code == Code::LockHeld);
+    if refusals.is_empty() { Ok(()) } else { Err(refusals) }
+}
+
+/// Where the admin has said that members need not reach this appliance, what keeps them out is put on record.
+///
+/// # Errors
+/// What is refused all the same.
+pub(super) fn without_peers(
+    context: &Context,
+    words: &BTreeSet<Override>,
+    failures: Vec<Failure>,
+) -> Result<Vec<Failure>, Failure> {
+    let goes_on =
+        |failure: &Failure| failure.code == Code::PeerPortClosed && words.contains(&Override::WithoutPeer);
+    let (closed, refused): (Vec<_>, Vec<_>) = failures.into_iter().partition(goes_on);
+    for Failure { message, .. } in closed {
+        let (what, member) = (Override::WithoutPeer, String::new());
+        context.overridden(Overridden { what, why: message, member })?;
+    }
+    Ok(refused)
 }
 
 /// Without taking it: a restore that cannot get the lock need not begin.
@@ -260,8 +313,14 @@ pub(super) fn free_of_locks(context: &Context) -> Result<(), Failure> {
 /// Waits until this member is back in its group, as its HA engine says. A control node's locks are held
 /// that long: the others join it.
 pub(super) async fn rejoined(context: &Context, role: Role) {
+    context.engine.peers().set_rejoining(true);
+    wait_for_rejoin(context, role).await;
+    context.engine.peers().set_rejoining(false);
+}
+
+async fn wait_for_rejoin(context: &Context, role: Role) {
     let engine = &context.engine;
-    engine.learn_group().await;
+    engine.look_at_group().await;
     let (Some(_), Some(ha)) = (engine.peers().own(), &engine.parts().profile.ha) else { return };
     if ha.state.is_none() {
         return;

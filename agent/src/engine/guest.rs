@@ -10,7 +10,6 @@ use super::peers::Own;
 use crate::facts::Facts;
 use crate::failover_address::{Change, FailoverAddress};
 use crate::files::found;
-use crate::job::Stage;
 use crate::link::{Address, Card};
 use crate::probe::{Finding, Probe};
 
@@ -45,10 +44,7 @@ pub(super) async fn enter(context: &Context, own: Own, facts: &Facts) -> Result<
     if let Some(given) = wanted(engine, &own, facts)? {
         let free = free(engine, &given).await?;
         if free {
-            let folder = engine.parts().store.folder();
-            let text = toml::to_string(&given)
-                .map_err(|e| Failure::new(Code::Internal, format!("{FILE} cannot be written: {e}")))?;
-            folder.replace(FILE, text.as_bytes(), 0o600)?;
+            keep(engine, &given)?;
             engine.parts().platform.failover_address(given.change(Change::Add)?).await?;
             context.note(format!(
                 "the failover link {} has {} for the time of this restore",
@@ -96,22 +92,55 @@ async fn free(engine: &Engine, given: &Given) -> Result<bool, Failure> {
     }
 }
 
+/// Before this appliance may become nobody: its locks are released by the failover link that it has now.
+pub(super) fn keep_way_back(engine: &Engine, facts: &Facts) -> Result<(), Failure> {
+    let Some(own) = engine.peers().own() else { return Ok(()) };
+    let name = engine.parts().profile.ha.as_ref().and_then(|ha| ha.failover.as_ref());
+    let interface = name.and_then(|name| facts.hardware.interfaces.iter().find(|i| i.name == *name));
+    let address = own.membership.group.member(&own.device).map(|member| member.failover.clone());
+    match (interface, address.filter(|address| !address.is_empty())) {
+        (Some(Interface { kernel, mac, .. }), Some(address)) => {
+            keep(engine, &Given { address, kernel: kernel.clone(), mac: mac.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn keep(engine: &Engine, given: &Given) -> Result<(), Failure> {
+    let text = toml::to_string(given)
+        .map_err(|e| Failure::new(Code::Internal, format!("{FILE} cannot be written: {e}")))?;
+    Ok(engine.parts().store.folder().replace(FILE, text.as_bytes(), 0o600)?)
+}
+
 impl Engine {
-    /// Nothing of a restore that has not committed stays on the link.
-    pub(super) async fn leave_as_guest(&self) {
-        let left = async {
+    /// What a restore gave the failover link stays while this appliance is in no group of its own and owes a
+    /// member a release, or is locked by one; then it goes.
+    pub(super) async fn tend_guest(&self) {
+        let tended = async {
             let folder = self.parts().store.folder();
             let Some(bytes) = found(folder.read(FILE, MAX_BYTES))? else { return Ok(()) };
             let given: Given = toml::from_str(&String::from_utf8_lossy(&bytes))
                 .map_err(|e| Failure::new(Code::Io, format!("{FILE} cannot be read: {}", e.message())))?;
-            // Past the commit the address is the configuration's own.
-            let job = self.parts().state.read()?.job;
-            if job.is_none_or(|job| matches!(job.stage, Stage::Preparing { .. })) {
-                self.parts().platform.failover_address(given.change(Change::Remove)?).await?;
+            if self.parts().state.read()?.job.is_some() {
+                return Ok(());
+            }
+            // By now the address is the configuration's own.
+            if self.peers().own().is_none() {
+                let locked = self.peers().lock.read()?.is_some();
+                let needed = locked || !self.peers().journals.all()?.is_empty();
+                let change = if needed { Change::Add } else { Change::Remove };
+                let changed = self.parts().platform.failover_address(given.change(change)?).await;
+                // Another machine's interfaces are none of ours.
+                if needed || !matches!(&changed, Err(failure) if failure.code == Code::NotFound) {
+                    changed?;
+                }
+                if needed {
+                    return Ok(());
+                }
             }
             Ok(folder.remove_if_there(FILE)?)
         };
-        let left: Result<(), Failure> = left.await;
-        self.log("the address that a restore gave the failover link cannot be taken away", left);
+        let tended: Result<(), Failure> = tended.await;
+        self.log("the address that a restore gave the failover link cannot be kept or taken away", tended);
     }
 }

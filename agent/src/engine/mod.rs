@@ -38,6 +38,9 @@ use afterwards::Attempts;
 use context::Context;
 use peers::Peers;
 
+/// How many warnings are kept until the agent's next start.
+const TROUBLES: usize = 100;
+
 /// What the engine works with.
 pub struct Parts {
     pub platform: Arc<dyn Platform>,
@@ -276,7 +279,10 @@ impl Engine {
 
     /// Shown among the warnings until the agent's next start.
     fn trouble(&self, what: String) {
-        self.inner.troubles.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(what);
+        let mut troubles = self.inner.troubles.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !troubles.contains(&what) && troubles.len() < TROUBLES {
+            troubles.push(what);
+        }
     }
 
     fn running(&self) -> MutexGuard<'_, Option<Running>> {
@@ -325,7 +331,10 @@ impl Engine {
             }
             match lock {
                 Ok(lock) => status.lock = lock,
-                Err(failure) => status.warnings.push(failure.message),
+                Err(failure) => {
+                    status.lock = Some(crate::lock::unreadable());
+                    status.warnings.push(failure.message);
+                }
             }
             status.group = group;
             match releases {

@@ -2,12 +2,13 @@
 //! and what happened while members did not see each other is told on both sides.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use reinstate_api::{Failure, GroupView, HaState, MemberView, Release, Role};
+use reinstate_api::{Code, Failure, GroupView, HaState, MemberView, Override, Release, Role};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -28,14 +29,14 @@ const IDLE: Duration = Duration::from_secs(60);
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// The longest talk with one member.
+const TALK: Duration = Duration::from_secs(30);
+
 /// How long the end of a job waits for the members.
 const PARTING: Duration = Duration::from_secs(10);
 
 /// How a lock service is called among those who hold a lock.
 const SERVICE: &str = "the lock service";
-
-/// How many overrides a member is told of.
-const OVERRIDES: usize = 20;
 
 /// What is known of the group, and what is kept up for it.
 pub(super) struct Peers {
@@ -45,8 +46,10 @@ pub(super) struct Peers {
     pub journals: Journals,
     known: Mutex<Known>,
     wake: Notify,
-    /// Releases take turns.
-    releasing: tokio::sync::Mutex<()>,
+    /// Releases take turns, and a lock service is asked for nothing meanwhile.
+    pub releasing: tokio::sync::Mutex<()>,
+    /// A restore that has ended well waits for this member to rejoin.
+    rejoining: AtomicBool,
 }
 
 #[derive(Default)]
@@ -81,6 +84,7 @@ impl Peers {
             known: Mutex::default(),
             wake: Notify::new(),
             releasing: tokio::sync::Mutex::default(),
+            rejoining: AtomicBool::new(false),
         }
     }
 
@@ -99,6 +103,14 @@ impl Peers {
 
     pub fn state(&self) -> HaState {
         self.known().state
+    }
+
+    pub fn rejoining(&self) -> bool {
+        self.rejoining.load(Ordering::Relaxed)
+    }
+
+    pub fn set_rejoining(&self, is: bool) {
+        self.rejoining.store(is, Ordering::Relaxed);
     }
 
     /// Has the members looked at soon.
@@ -154,9 +166,12 @@ impl Peers {
 
 impl Engine {
     /// Reads who this appliance is in which group, and answers the other members accordingly.
-    pub(super) async fn learn_group(&self) {
+    ///
+    /// # Errors
+    /// Why it cannot be told: what was known before stays.
+    pub(super) async fn learn_group(&self) -> Result<(), Failure> {
         if self.parts().profile.ha.is_none() {
-            return;
+            return Ok(());
         }
         let learned = async {
             let platform = &self.parts().platform;
@@ -164,33 +179,37 @@ impl Engine {
                 tokio::join!(platform.facts(), platform.membership(), platform.lock_service());
             Ok::<_, Failure>((facts?, membership?, service?))
         };
-        let learned: Result<_, Failure> = learned.await.and_then(|(facts, membership, service)| {
-            let own = membership.map(|membership| Own {
-                device: facts.device.uuid.clone(),
-                hostname: facts.device.hostname.clone(),
-                role: facts.device.role,
-                membership: Arc::new(membership),
-            });
-            let peers = self.peers();
-            let same = {
-                let known = peers.known();
-                known.guest.is_none() && known.serving.is_some() == own.is_some() && known.own == own
-            };
-            // An endpoint that goes on does not miss anybody.
-            let serving = match same {
-                true => None,
-                false => Some(own.as_ref().map(|own| self.answer_members(own, &facts)).transpose()),
-            };
-            let mut known = peers.known();
-            (known.own, known.guest, known.service) = (own, None, service);
-            if let Some(serving) = serving {
-                known.serving = None;
-                known.serving = serving?;
-            }
-            Ok(())
+        let (facts, membership, service): (Facts, Option<Membership>, Option<Service>) = learned.await?;
+        let own = membership.map(|membership| Own {
+            device: facts.device.uuid.clone(),
+            hostname: facts.device.hostname.clone(),
+            role: facts.device.role,
+            membership: Arc::new(membership),
         });
+        let peers = self.peers();
+        // One that is in no group may be a guest.
+        let same = {
+            let known = peers.known();
+            known.own == own && (own.is_none() || known.guest.is_none() && known.serving.is_some())
+        };
+        // An endpoint that goes on does not miss anybody.
+        let serving = match same {
+            true => None,
+            false => Some(own.as_ref().map(|own| self.answer_members(own, &facts)).transpose()),
+        };
+        let mut known = peers.known();
+        (known.own, known.service) = (own, service);
+        if let Some(serving) = serving {
+            (known.guest, known.serving) = (None, None);
+            known.serving = serving?;
+        }
+        Ok(())
+    }
+
+    /// The same where the work goes on whatever comes of it.
+    pub(super) async fn look_at_group(&self) {
+        let learned = self.learn_group().await;
         self.log("the other members of the HA group cannot be asked or answered", learned);
-        self.peers().look();
     }
 
     /// For the time of a restore the others are answered as the backup's device.
@@ -222,7 +241,7 @@ impl Engine {
             let mut known = peers.known();
             (known.guest, known.serving) = (None, None);
         }
-        self.leave_as_guest().await;
+        self.tend_guest().await;
     }
 
     fn answer_members(&self, own: &Own, facts: &Facts) -> Result<Serving, Failure> {
@@ -273,7 +292,7 @@ impl Engine {
                 by: job.by.clone(),
             }),
             roles: group.members.iter().map(|member| (member.uuid.clone(), member.role)).collect(),
-            overrides: told.take(OVERRIDES).collect(),
+            overrides: told.take(Identity::OVERRIDES).collect(),
         })
     }
 
@@ -281,6 +300,10 @@ impl Engine {
     pub(super) async fn keep_peers(self) {
         let mut pause = FIRST;
         loop {
+            // A group may be made, or changed, at any time.
+            if self.running().is_none() {
+                self.look_at_group().await;
+            }
             self.learn_state().await;
             let released = self.release_members().await;
             self.be_no_guest().await;
@@ -330,7 +353,7 @@ impl Engine {
                 left |= !peers.tried(journal.restore(), SERVICE, SERVICE, confirmed);
             }
             let doors = journal.members().to_vec();
-            let tried = doors.iter().map(|door| release(&journal, door));
+            let tried = doors.iter().map(|door| bounded(door, release(&journal, door)));
             let done = join_all(tried).await;
             for (door, released) in doors.iter().zip(done) {
                 let confirmed = released.and_then(|()| journal.confirm(&peers.journals, &door.device));
@@ -385,11 +408,14 @@ impl Engine {
     /// A lock is stale only when its holder says that its restore is over.
     pub(super) fn free_of_what_is_over(&self, answers: &[(Door, Answer)]) -> Result<(), Failure> {
         let Some(lock) = self.peers().lock.read()? else { return Ok(()) };
-        let mut met = answers.iter().filter_map(|(_, answer)| match answer {
-            Answer::Met { identity, .. } => Some(&**identity),
+        // By the key that it has shown, not by what it says.
+        let mut met = answers.iter().filter_map(|(door, answer)| match answer {
+            Answer::Met { identity, .. } => Some((door, &**identity)),
             Answer::Silent(_) => None,
         });
-        let holder = met.find(|identity| identity.device == lock.device);
+        let holder =
+            met.find(|(door, identity)| door.device == lock.device && identity.device == lock.device);
+        let holder = holder.map(|(_, identity)| identity);
         let over = |identity: &&Identity| {
             identity.over.contains(&lock.id) && identity.running.as_ref().is_none_or(|r| r.id != lock.id)
         };
@@ -405,7 +431,8 @@ impl Engine {
         let ours = self.identity()?.overrides;
         let mut notes = Vec::new();
         for identity in met {
-            let theirs = identity.overrides.iter().filter(|o| o.overridden.member == own.device);
+            // Of whoever was gone without: each member that answers keeps it.
+            let theirs = identity.overrides.iter().filter(|o| o.overridden.what == Override::WithoutPeer);
             notes.extend(theirs.map(|told| (told.clone(), identity.hostname.clone())));
             let here = ours.iter().filter(|o| o.overridden.member == identity.device);
             notes.extend(here.map(|told| (told.clone(), own.hostname.clone())));
@@ -419,6 +446,14 @@ impl Engine {
             Ok(())
         })
     }
+}
+
+/// However a member answers, it does not take for ever.
+async fn bounded<T>(door: &Door, talk: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::time::timeout(TALK, talk).await.unwrap_or_else(|_| {
+        let why = format!("{} did not end within {} s", door.name(), TALK.as_secs());
+        Err(Failure::new(Code::PeerProtocol, why))
+    })
 }
 
 async fn release(journal: &Journal, door: &Door) -> Result<(), Failure> {
@@ -442,5 +477,5 @@ pub(super) async fn ask(group: &Group, door: &Door) -> (Door, Answer) {
         session.close().await;
         Ok::<_, Failure>(answer)
     };
-    (door.clone(), asked.await.unwrap_or_else(Answer::Silent))
+    (door.clone(), bounded(door, asked).await.unwrap_or_else(Answer::Silent))
 }

@@ -55,8 +55,8 @@ impl Session {
     /// The first of the member's addresses that answers with the right key.
     ///
     /// # Errors
-    /// What each address said, in one failure: `peer-unreachable`, or `peer-mismatch` where something
-    /// was reached that has another key or does not take the group's.
+    /// What each address said, in one failure: `peer-unreachable`, `peer-mismatch` where something
+    /// was reached that has another key, `authentication-failed` where the member does not take the group's.
     pub async fn open(door: &Door, port: u16, keys: &[Secret]) -> Result<Self, Failure> {
         let (mut tried, mut code) = (Vec::new(), Code::PeerUnreachable);
         for socket in door.sockets(port) {
@@ -64,9 +64,12 @@ impl Session {
             match Self::open_at(door, socket, &at, keys).await {
                 Ok(session) => return Ok(session),
                 Err(failure) => {
-                    if matches!(failure.code, Code::HostKeyChanged | Code::AuthenticationFailed) {
-                        code = Code::PeerMismatch;
-                    }
+                    // The most that is known: it is the member, or another device is at its address.
+                    code = match (code, failure.code) {
+                        (_, Code::AuthenticationFailed) => Code::AuthenticationFailed,
+                        (Code::PeerUnreachable, Code::HostKeyChanged) => Code::PeerMismatch,
+                        (code, _) => code,
+                    };
                     tried.push(failure.message);
                 }
             }
@@ -144,18 +147,18 @@ impl Session {
         bytes.map(|bytes| lock::parse(&bytes, &format!("the restore lock of {}", self.at))).transpose()
     }
 
-    /// Creates the lock where there is none.
+    /// Creates the lock where there is none; otherwise answers with the one that is there.
     ///
     /// # Errors
     /// Whatever leaves it unclear whether the lock was taken.
-    pub async fn create(&self, lock: &Lock) -> Result<Taken, Failure> {
+    pub async fn create(&self, lock: &Lock) -> Result<Option<Lock>, Failure> {
         let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUDE;
         match self.write(flags, lock).await {
-            Ok(()) => Ok(Taken::Ours),
+            Ok(()) => Ok(None),
             // Whatever the reason was: who holds it is what counts.
             Err(error) => match self.lock().await? {
-                Some(there) if there.id == lock.id => Ok(Taken::Ours),
-                Some(there) => Ok(Taken::Held(there)),
+                Some(there) if there.id == lock.id => Ok(None),
+                Some(there) => Ok(Some(there)),
                 None => Err(strange(&self.at, &error)),
             },
         }
@@ -254,9 +257,9 @@ pub async fn take(door: &Door, port: u16, keys: &[Secret], lock: &Lock) -> Resul
             }
         };
         match session.create(lock).await {
-            Ok(taken) => {
+            Ok(there) => {
                 session.close().await;
-                return Ok(taken);
+                return Ok(there.map_or(Taken::Ours, Taken::Held));
             }
             Err(failure) => unclear = Some(failure),
         }

@@ -137,6 +137,15 @@ impl Shared {
     }
 }
 
+/// Makes room again, however a session ends.
+struct Leaving<'a>(&'a Shared, IpAddr);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.leave(self.1);
+    }
+}
+
 async fn listen(interface: String, port: u16, shared: Arc<Shared>) {
     let (mut said, mut pause) = (false, FIRST);
     loop {
@@ -182,8 +191,8 @@ async fn accept(listener: TcpListener, shared: &Arc<Shared>) {
                 if shared.admit(ip) {
                     let shared = shared.clone();
                     tokio::spawn(async move {
+                        let _leaving = Leaving(&shared, ip);
                         session(&shared, stream, ip).await;
-                        shared.leave(ip);
                     });
                 } else {
                     tracing::warn!("{ip} has too many sessions with the endpoint for members");

@@ -102,7 +102,12 @@ impl Files {
         let (file, id, from) = (self.backend.lock.clone(), lock.id, self.from);
         let written = tokio::task::spawn_blocking(move || match new {
             true => file.take(&lock).map(|()| lock),
-            false => file.update(lock.id, |there| *there = lock.clone()).map(|()| lock),
+            false => file
+                .update(lock.id, |there| match there.device == lock.device {
+                    true => Ok(lock.clone()),
+                    false => Err(lock::held(&there)),
+                })
+                .map(|()| lock),
         });
         let written = written.await.map_err(|_| failure("the lock was not written"))?;
         let Lock { hostname, by, phase, .. } = written.map_err(said)?;
@@ -278,7 +283,7 @@ impl Handler for Files {
             return Err(denied("only the restore lock is removed"));
         }
         match self.backend.lock.read().map_err(said)? {
-            Some(held) if self.claims.contains(&held.id) => {
+            Some(held) if self.claims.contains(&held.id) && self.backend.members.contains(&held.device) => {
                 let file = self.backend.lock.clone();
                 let released = tokio::task::spawn_blocking(move || file.release(held.id)).await;
                 released.map_err(|_| failure("the lock was not removed"))?.map_err(said)?;

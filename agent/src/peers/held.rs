@@ -9,12 +9,15 @@ use tokio::time::Instant;
 use super::client::{Session, Taken, take};
 use super::door::{Door, Group};
 use super::fleet::Service;
-use super::journal::{Journals, Owed};
+use super::journal::{Journal, Journals, Owed};
 use crate::lock::{self, Held, LockFile};
 
 /// How long a member that was gone without may take to say whether it gives way.
 const GIVING_WAY: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(300);
+
+/// How often a member is tried that does not answer at once.
+const TRIES: u32 = 3;
 
 /// How long a lock service is asked again that does not grant.
 const SERVICE: Duration = Duration::from_secs(30);
@@ -63,7 +66,7 @@ pub struct GroupHeld {
 enum Others {
     /// This appliance's own lock is all there is.
     None,
-    Members(Members),
+    Members(Box<Members>),
     Service(Service),
 }
 
@@ -73,6 +76,8 @@ struct Members {
     locked: Vec<Door>,
     /// Gone without: they have not answered so far, and why.
     skipped: Vec<(Door, Failure)>,
+    /// None where there is nobody else.
+    journal: Option<(Journals, Journal)>,
 }
 
 /// Proof that every lock was there when the commit was announced.
@@ -112,14 +117,17 @@ impl Taking<'_> {
         match progress.go(file, group, without, &lock).await {
             Ok(own) => {
                 let Progress { locked, skipped, .. } = progress;
-                let others = Members { group: group.clone(), locked, skipped };
-                Ok(GroupHeld { own, lock, others: Others::Members(others) })
+                let journal = journal.map(|journal| (journals.clone(), journal));
+                let others = Members { group: group.clone(), locked, skipped, journal };
+                Ok(GroupHeld { own, lock, others: Others::Members(Box::new(others)) })
             }
             Err(failure) => {
                 // Members that were not asked, or that another restore holds, are owed nothing.
                 if let Some(mut journal) = journal {
                     let owed = [progress.locked, progress.unclear].concat();
-                    journal.keep_only(journals, &owed)?;
+                    if let Err(unkept) = journal.keep_only(journals, &owed) {
+                        tracing::error!("{unkept}");
+                    }
                 }
                 Err(failure)
             }
@@ -192,7 +200,7 @@ impl GroupHeld {
     pub async fn committing(&mut self) -> Result<Committing, Failure> {
         self.own.set_phase(Phase::Committing)?;
         self.lock.phase = Phase::Committing;
-        match &self.others {
+        match &mut self.others {
             Others::None => {}
             // It grants once more what it has granted.
             Others::Service(service) => {
@@ -202,48 +210,75 @@ impl GroupHeld {
                         .hint(why.hint)
                 })?;
             }
-            Others::Members(Members { group, locked, skipped }) => {
+            Others::Members(members) => {
+                let Members { group, locked, skipped, journal } = &mut **members;
+                self.lock.without = skipped.iter().map(|(door, _)| door.hostname.clone()).collect();
                 let announced = locked.iter().map(|door| announce(group, door, &self.lock));
                 join_all(announced).await.into_iter().collect::<Result<(), _>>()?;
                 let met = skipped.iter().map(|(door, _)| meet_again(group, door, &self.lock));
-                join_all(met).await.into_iter().collect::<Result<(), _>>()?;
+                let met = join_all(met).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+                // Those that were never reached are owed nothing.
+                let met = skipped.iter().zip(met).filter(|(_, met)| *met).map(|((door, _), _)| door.clone());
+                let owed: Vec<_> = locked.iter().cloned().chain(met).collect();
+                if let Some((journals, journal)) = journal {
+                    journal.keep_only(journals, &owed)?;
+                }
             }
         }
         Ok(Committing(()))
     }
 }
 
+/// One attempt in vain may be a busy moment.
+async fn reach(group: &Group, door: &Door) -> Result<Session, Failure> {
+    for _ in 1..TRIES {
+        if let Ok(session) = Session::open(door, group.port, &group.keys).await {
+            return Ok(session);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Session::open(door, group.port, &group.keys).await
+}
+
 async fn announce(group: &Group, door: &Door, lock: &Lock) -> Result<(), Failure> {
-    let session = Session::open(door, group.port, &group.keys).await?;
-    session.update(lock).await?;
-    session.close().await;
-    Ok(())
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let session = reach(group, door).await?;
+        match session.update(lock).await {
+            Ok(()) => {
+                session.close().await;
+                return Ok(());
+            }
+            Err(failure) if failure.code == Code::LockLost || tries == TRIES => return Err(failure),
+            Err(_) => {}
+        }
+    }
 }
 
 /// One that has not answered before. Where it has a restore of its own that has gone without us, the
-/// first in the order of members goes on, and the other one ends.
-async fn meet_again(group: &Group, door: &Door, lock: &Lock) -> Result<(), Failure> {
+/// first in the order of members goes on, and the other one ends. True where it is locked now.
+async fn meet_again(group: &Group, door: &Door, lock: &Lock) -> Result<bool, Failure> {
     let deadline = Instant::now() + GIVING_WAY;
     let mut answered = false;
     loop {
-        let session = match Session::open(door, group.port, &group.keys).await {
+        let session = match reach(group, door).await {
             Ok(session) => session,
             Err(failure) if answered => {
                 let why = format!("{} has answered, and does no more: {}", door.hostname, failure.message);
                 return Err(Failure::new(failure.code, why)
                     .hint("start again, once it is known what that member does"));
             }
-            Err(_) => return Ok(()),
+            Err(_) => return Ok(false),
         };
         answered = true;
         let other = match session.create(lock).await? {
-            Taken::Unasked(failure) => return Err(failure),
-            Taken::Ours => {
+            None => {
                 session.update(lock).await?;
                 session.close().await;
-                return Ok(());
+                return Ok(true);
             }
-            Taken::Held(other) => other,
+            Some(other) => other,
         };
         let running = session.identity().await?.running.filter(|running| running.id == other.id);
         session.close().await;

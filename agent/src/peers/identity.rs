@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use reinstate_api::{Code, Failure, Overridden, Phase, Role};
+use reinstate_api::{Code, Failure, Overridden, Phase, Role, one_line};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use reinstate_api::HaState;
+
+/// The longest of its texts, in characters.
+const MAX_TEXT: usize = 500;
 
 /// What a member says of itself. Keys that a later version adds are not looked at.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,10 +61,30 @@ impl Identity {
     /// The format that is written, and read.
     pub const FORMAT: u32 = 1;
 
+    /// How many overrides a member tells of.
+    pub const OVERRIDES: usize = 20;
+
     pub fn to_bytes(&self) -> Result<Vec<u8>, Failure> {
         toml::to_string(self)
             .map(String::into_bytes)
             .map_err(|e| Failure::new(Code::Internal, format!("the identity cannot be written: {e}")))
+    }
+
+    /// Safe to show and to keep, whatever a member says.
+    fn bounded(mut self) -> Self {
+        let line = |text: &str| one_line(&text.chars().take(MAX_TEXT).collect::<String>());
+        for text in [&mut self.device, &mut self.hostname, &mut self.group] {
+            *text = line(text);
+        }
+        if let Some(running) = &mut self.running {
+            running.by = line(&running.by);
+        }
+        self.overrides.truncate(Self::OVERRIDES);
+        for told in &mut self.overrides {
+            let Overridden { why, member, .. } = &mut told.overridden;
+            (told.by, *why, *member) = (line(&told.by), line(why), line(member));
+        }
+        self
     }
 
     pub(super) fn parse(bytes: &[u8], of: &str) -> Result<Self, Failure> {
@@ -71,7 +94,7 @@ impl Identity {
         let text = std::str::from_utf8(bytes).map_err(|_| strange("it is no text"))?;
         let identity: Self = toml::from_str(text).map_err(|e| strange(e.message()))?;
         match identity.format {
-            Self::FORMAT => Ok(identity),
+            Self::FORMAT => Ok(identity.bounded()),
             format => Err(strange(&format!("its format is {format}, this agent's is {}", Self::FORMAT))),
         }
     }

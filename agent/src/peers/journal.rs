@@ -106,19 +106,32 @@ impl Journals {
         Ok(journal)
     }
 
-    /// All that are not done with; what a crash has left half made is removed.
+    /// All that are not done with.
     pub fn all(&self) -> Result<Vec<Journal>, Failure> {
         let mut journals = Vec::new();
         for (name, _) in found(self.folder.list(FOLDER))?.unwrap_or_default() {
             let place = std::path::Path::new(FOLDER).join(&name);
             let folder = self.folder.folder(&place)?;
-            match Journal::read(folder)? {
-                Some(journal) => journals.push(journal),
-                None => self.folder.remove_all(&place)?,
+            match Journal::read(folder) {
+                Ok(Some(journal)) => journals.push(journal),
+                Ok(None) => {}
+                // The others are released all the same; `clear restore-lock` knows those that are shown.
+                Err(failure) => tracing::error!("{failure}"),
             }
         }
         journals.sort_by_key(|journal| journal.record.since);
         Ok(journals)
+    }
+
+    /// What a crash has left half made means nothing: at the start, before a restore begins one.
+    pub fn tidy(&self) -> Result<(), Failure> {
+        for (name, _) in found(self.folder.list(FOLDER))?.unwrap_or_default() {
+            let place = std::path::Path::new(FOLDER).join(&name);
+            if found(self.folder.stat(place.join(RECORD)))?.is_none() {
+                self.folder.remove_all(&place)?;
+            }
+        }
+        Ok(())
     }
 
     /// An admin has decided that nobody waits for the rest any more.

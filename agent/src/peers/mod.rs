@@ -15,7 +15,7 @@ mod journal;
 mod membership;
 mod rules;
 
-pub use client::{Session, Taken};
+pub use client::Session;
 pub use door::{Door, Group};
 pub use endpoint::{Backend, Serving, host_key_line, serve};
 pub use held::{Committing, GroupHeld, Taking, Without};

@@ -1,6 +1,6 @@
 //! Which restore may go on in a group, from what its members answer: pure, without I/O.
 
-use reinstate_api::{Code, Failure, HaState, Lock, Role, one_line};
+use reinstate_api::{Code, Failure, HaState, Lock, Role};
 use uuid::Uuid;
 
 use super::door::{Door, Group};
@@ -64,13 +64,27 @@ pub fn judge(
     if let Some((door, Answer::Met { identity, .. })) = predecessor.filter(|(_, answer)| !ours(answer)) {
         judgement.refusals.push(alive(us, door, identity));
     }
+    if let Some((door, Answer::Silent(silence))) = predecessor
+        && matches!(silence.code, Code::AuthenticationFailed | Code::PeerProtocol)
+    {
+        judgement.refusals.push(
+            Failure::new(
+                Code::DeviceAlive,
+                format!(
+                    "the backup is of {}, and that device shows its key: {}",
+                    door.hostname, silence.message
+                ),
+            )
+            .hint("disconnect the old device; it is alive, and has another configuration by now"),
+        );
+    }
     roles(us, group, others, &mut judgement.refusals);
     let waits_for = |identity: &Identity| us.becomes.2 == Role::Data && identity.role == Role::Control;
     let mut control = false;
     if let Some(lock) = &us.locked {
         // Also while it restarts, and does not answer.
         match us.becomes.2 == Role::Data && group.roles.get(&lock.device) == Some(&Role::Control) {
-            true => judgement.restoring.push(format!("{}, phase {}", one_line(&lock.hostname), lock.phase)),
+            true => judgement.restoring.push(format!("{}, phase {}", lock.hostname, lock.phase)),
             false => judgement.refusals.push(lock::held(lock)),
         }
     }
