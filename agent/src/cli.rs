@@ -38,6 +38,7 @@ usage: reinstated [--root DIR] COMMAND
   manager-credentials what the manager is spoken to with, its private key included
   membership          the HA group that this appliance is a member of, its private keys included
   ha-state            what the HA engine says of this appliance
+  ha-resume           have the HA engine run again, with the configuration that is live
   tell-manager        one attempt to tell the manager what standard input says
   validate N|live     run the domains' checkers on a generation, or on the live configuration
   units               the units whose domains' checkers do not accept the live configuration
@@ -106,6 +107,7 @@ enum Work {
     ManagerCredentials,
     Membership,
     HaState,
+    HaResume,
     Validate(Tree),
     Units,
     Inactive(Vec<String>),
@@ -210,6 +212,7 @@ impl Verb {
             "manager-credentials" => Self::On(Work::ManagerCredentials),
             "membership" => Self::On(Work::Membership),
             "ha-state" => Self::On(Work::HaState),
+            "ha-resume" => Self::On(Work::HaResume),
             "validate" => Self::On(Work::Validate(next("the generation")?.parse()?)),
             "units" => Self::On(Work::Units),
             "inactive" => {
@@ -249,6 +252,7 @@ impl Peer {
                     | Work::ManagerCredentials
                     | Work::Membership
                     | Work::HaState
+                    | Work::HaResume
                     | Work::Import(_)
                     | Work::Inactive(_)
                     | Work::Reboot),

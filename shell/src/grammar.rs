@@ -18,6 +18,7 @@ pub enum Command {
     BackupImport(ImportRequest),
     ManagerDelete,
     TasksAcknowledge,
+    HighAvailabilityResume,
     ShowRestore,
     ShowRestoreDetail,
     ShowRestoreHistory,
@@ -255,6 +256,15 @@ pub const TABLE: &[Row] = &[
         ],
         help: "Take note of the tasks after a restore; no login shows them any more",
         build: |_| Some(Command::TasksAcknowledge),
+    },
+    Row {
+        parts: &[
+            CONFIGURE,
+            Part::Word("high-availability", "This appliance's part in its HA group"),
+            Part::Word("resume", "Have the HA engine run and synchronise again"),
+        ],
+        help: "Have the HA engine run and synchronise again",
+        build: |_| Some(Command::HighAvailabilityResume),
     },
     Row {
         parts: &[

@@ -233,7 +233,7 @@ pub(super) async fn rejoined(context: &Context, role: Role) {
     let engine = &context.engine;
     engine.learn_group().await;
     let (Some(_), Some(ha)) = (engine.peers().own(), &engine.parts().profile.ha) else { return };
-    if ha.state.is_none() {
+    if !ha.tells_state() {
         return;
     }
     let deadline = tokio::time::Instant::now() + Duration::from_secs(ha.rejoin_deadline);
@@ -242,7 +242,7 @@ pub(super) async fn rejoined(context: &Context, role: Role) {
         engine.learn_state().await;
         let state = engine.peers().state();
         if matches!(state, HaState::Active | HaState::Standby) {
-            context.note(format!("this member has rejoined its group: {state}"));
+            context.keep_note(format!("this member has rejoined its group: {state}"));
             return;
         }
         if !told {
@@ -253,7 +253,7 @@ pub(super) async fn rejoined(context: &Context, role: Role) {
             && !matches!(engine.peers().lock.read(), Ok(Some(lock)) if lock.id == context.job.id);
         if cleared || tokio::time::Instant::now() > deadline {
             let why = if cleared { "an admin has cleared its lock" } else { "its time is over" };
-            context.note(format!("this member has not rejoined its group ({state}); {why}"));
+            context.keep_note(format!("this member has not rejoined its group ({state}); {why}"));
             return;
         }
         tokio::time::sleep(LOOK).await;

@@ -10,6 +10,7 @@ mod flow;
 mod group;
 mod peers;
 mod receive;
+mod resume;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 

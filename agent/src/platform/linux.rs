@@ -94,6 +94,10 @@ impl Platform for Linux {
         self.root.run("ha-state", &[]).boxed()
     }
 
+    fn resume_ha(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        self.root.run("ha-resume", &[]).boxed()
+    }
+
     fn manager_credentials(&self) -> BoxFuture<'_, Result<Option<Credentials>, Failure>> {
         self.root.run("manager-credentials", &[]).boxed()
     }

@@ -91,6 +91,10 @@ impl Platform for Sandbox {
         self.program.run("ha-state", &[]).boxed()
     }
 
+    fn resume_ha(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        self.program.run("ha-resume", &[]).boxed()
+    }
+
     fn manager_credentials(&self) -> BoxFuture<'_, Result<Option<Credentials>, Failure>> {
         self.program.run("manager-credentials", &[]).boxed()
     }
