@@ -2,6 +2,7 @@
 
 pub mod net;
 pub mod pair;
+pub mod succession;
 
 use std::fs;
 use std::path::{Path, PathBuf};
