@@ -42,6 +42,7 @@ usage: reinstated [--root DIR] COMMAND
   membership          the HA group that this appliance is a member of, its private keys included
   lock-service        the lock service that is configured in place of lock files
   ha-state            what the HA engine says of this appliance
+  ha-resume           have the HA engine run again, with the configuration that is live
   tell-manager        one attempt to tell the manager what standard input says
   validate N|live     run the domains' checkers on a generation, or on the live configuration
   admits N|live C...  those of the connections that the firewall there does not let in: INTERFACE,FROM,TO
@@ -118,6 +119,7 @@ enum Work {
     Membership,
     LockService,
     HaState,
+    HaResume,
     Validate(Tree),
     Admits { tree: Tree, connections: Vec<Connection> },
     Units,
@@ -238,6 +240,7 @@ impl Verb {
             "membership" => Self::On(Work::Membership),
             "lock-service" => Self::On(Work::LockService),
             "ha-state" => Self::On(Work::HaState),
+            "ha-resume" => Self::On(Work::HaResume),
             "validate" => Self::On(Work::Validate(next("the generation")?.parse()?)),
             "admits" => Self::On(Work::Admits {
                 tree: next("the generation")?.parse()?,
@@ -282,6 +285,7 @@ impl Peer {
                     | Work::Membership
                     | Work::LockService
                     | Work::HaState
+                    | Work::HaResume
                     | Work::Import(_)
                     | Work::Inactive(_)
                     | Work::Reboot),

@@ -3,6 +3,7 @@
 //! File code is the same in both: a sandbox is a folder that stands for `/`. What needs rights is
 //! done by a short process of its own, which gets a verb and checked values and nothing else.
 
+pub mod keepalived;
 mod linux;
 mod process;
 pub mod request;
@@ -72,6 +73,9 @@ pub trait Platform: Send + Sync + 'static {
 
     /// Gives an interface an address for the time of a restore, or takes it away.
     fn failover_address(&self, change: FailoverAddress) -> BoxFuture<'_, Result<(), Failure>>;
+
+    /// Has the HA engine run again, with the configuration that is live.
+    fn resume_ha(&self) -> BoxFuture<'_, Result<(), Failure>>;
 
     /// With what the manager is spoken to; none where there is no manager that is told.
     fn manager_credentials(&self) -> BoxFuture<'_, Result<Option<Credentials>, Failure>>;

@@ -143,9 +143,16 @@ pub struct Ha {
     /// where it has none.
     #[serde(default)]
     pub failover: Option<String>,
+    /// The HA engine's unit: what `configure high-availability resume` has run again.
+    #[serde(default)]
+    pub unit: Option<String>,
     /// Where the HA engine's state is read: `active`, `standby` or `fault`.
     #[serde(default)]
     pub state: Option<Reading>,
+    /// In place of `state`, where `unit` is a keepalived: the `keepalived.json` that it writes when it is
+    /// asked, in the folder that is `TMPDIR` in its environment.
+    #[serde(default, deserialize_with = "some_file")]
+    pub keepalived: Option<TreePath>,
     /// TCP; 1 to 65,535.
     #[serde(default = "peer_port")]
     pub port: u16,
@@ -318,6 +325,9 @@ impl Profile {
                     )));
                 }
             }
+            if ha.keepalived.is_some() && ha.unit.is_none() {
+                found.push(invalid("ha.keepalived needs ha.unit, the unit that is asked".into()));
+            }
             if ha.port == 0 {
                 found.push(invalid("ha.port is 0, of 1 to 65535".into()));
             }
@@ -357,6 +367,11 @@ impl Manager {
 }
 
 impl Ha {
+    /// Is there an HA engine that says what this member is?
+    pub fn tells_state(&self) -> bool {
+        self.state.is_some() || self.keepalived.is_some()
+    }
+
     /// What does not fit the domains.
     fn problem(&self, domains: &Domains) -> Option<String> {
         let owner = |path: &TreePath| domains.stored().find(|domain| domain.owns(path));

@@ -63,6 +63,7 @@ fn router(engine: Engine) -> Router {
         .route("/v1/managers", get(managers))
         .route("/v1/manager", delete(delete_manager))
         .route("/v1/lock/clear", post(clear_lock))
+        .route("/v1/ha/resume", post(resume_ha))
         .route("/v1/tasks/acknowledge", post(acknowledge_tasks))
         .route("/v1/public-key", get(public_key))
         .route("/v1/texts", get(texts))
@@ -205,6 +206,11 @@ async fn clear_lock(
     Parsed(request): Parsed<ClearLock>,
 ) -> Answered<serde_json::Value> {
     engine.clear_lock(request, peer.name()).await?;
+    Ok(Json(serde_json::json!({})))
+}
+
+async fn resume_ha(State(engine): State<Engine>) -> Answered<serde_json::Value> {
+    engine.resume_ha().await?;
     Ok(Json(serde_json::json!({})))
 }
 

@@ -47,6 +47,11 @@ fn perform(shell: &mut Shell, command: Command) -> Result<Flow, Vec<Failure>> {
             shell.console.line("Acknowledged. `show restore` tells by whom.");
             Ok(Flow::Next(Exit::Ok))
         }
+        Command::HighAvailabilityResume => {
+            shell.client.post::<IgnoredAny>("/v1/ha/resume", &json!({}))?;
+            shell.console.line("Resumed. `show restore lock` tells the state of each member.");
+            Ok(Flow::Next(Exit::Ok))
+        }
         Command::BackupCreate => backup(shell),
         Command::BackupImport(request) => {
             let Created { file, bytes: size } = shell.client.post("/v1/backups/import", &request)?;

@@ -19,6 +19,7 @@ pub enum Command {
     BackupExtract(ExtractRequest),
     ManagerDelete,
     TasksAcknowledge,
+    HighAvailabilityResume,
     ShowRestore,
     ShowRestoreDetail,
     ShowRestoreHistory,
@@ -273,6 +274,15 @@ pub const TABLE: &[Row] = &[
         ],
         help: "Take note of the tasks after a restore; no login shows them any more",
         build: |_| Some(Command::TasksAcknowledge),
+    },
+    Row {
+        parts: &[
+            CONFIGURE,
+            Part::Word("high-availability", "This appliance's part in its HA group"),
+            Part::Word("resume", "Have the HA engine run and synchronise again"),
+        ],
+        help: "Have the HA engine run and synchronise again",
+        build: |_| Some(Command::HighAvailabilityResume),
     },
     Row {
         parts: &[

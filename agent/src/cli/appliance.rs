@@ -22,7 +22,7 @@ use crate::log;
 use crate::medium;
 use crate::peers::Membership;
 use crate::peers::fleet::Service;
-use crate::platform::{Linux, Platform, Program, Sandbox, systemd};
+use crate::platform::{Linux, Platform, Program, Sandbox, keepalived, systemd};
 use crate::probe::Found;
 use crate::profile::{self, Profile};
 use crate::server::{self, Readiness};
@@ -101,6 +101,7 @@ impl Appliance {
             }
             Work::LockService => Service::read(&self.root, &self.profile).map(Reply::LockService),
             Work::HaState => self.ha_state().map(Reply::HaState),
+            Work::HaResume => self.ha_resume(program).map(nothing),
             Work::Scan => live::scan(&self.root, &self.domains).map(|index| {
                 Reply::Index(index.iter().map(|(name, entry)| (name.to_owned(), entry.clone())).collect())
             }),
@@ -134,11 +135,46 @@ impl Appliance {
 
     /// As the profile says where it is read; a word that is none of those known is as good as none.
     fn ha_state(&self) -> Result<HaState, Failure> {
-        let Some(reading) = self.profile.ha.as_ref().and_then(|ha| ha.state.as_ref()) else {
-            return Ok(HaState::Unknown);
+        let Some(ha) = &self.profile.ha else { return Ok(HaState::Unknown) };
+        let Some(reading) = &ha.state else {
+            return match (&ha.unit, &ha.keepalived) {
+                (Some(unit), Some(data)) if self.is_real() => keepalived::state(&self.root, unit, data),
+                _ => Ok(HaState::Unknown),
+            };
         };
         let said = facts::read(&self.root, reading)?.into_iter().next().unwrap_or_default();
         Ok(HaState::ALL.into_iter().find(|state| state.as_str() == said).unwrap_or_default())
+    }
+
+    /// In a sandbox, which has no units, the engine runs where its checker accepts the configuration.
+    fn ha_resume(&self, program: &Program) -> Result<(), Failure> {
+        let ha = self.profile.ha.as_ref();
+        let unit = ha.and_then(|ha| ha.unit.as_ref()).ok_or_else(|| {
+            Failure::new(Code::ProfileInvalid, "this appliance's profile names no HA engine (ha.unit)")
+        })?;
+        if self.membership()?.is_none() {
+            let group = ha.map(|ha| ha.group.to_string()).unwrap_or_default();
+            return Err(Failure::new(
+                Code::NotFound,
+                format!("this appliance is in no HA group: there is no {group}"),
+            )
+            .hint("configure high availability, or restore the backup of a member"));
+        }
+        let inactive = if self.is_real() {
+            systemd::resume(unit)?;
+            systemd::inactive(std::slice::from_ref(unit))?
+        } else {
+            let refused = self.units(&self.refused(program, Tree::Live)?);
+            refused.into_iter().filter(|(name, _)| name == unit).map(|(_, why)| why.message).collect()
+        };
+        match inactive.first() {
+            None => Ok(()),
+            Some(state) => Err(Failure::new(
+                Code::Unhealthy,
+                format!("the HA engine {unit}: active is expected after it was resumed, it is {state}"),
+            )
+            .hint("look at its log and at the HA configuration, then resume again")),
+        }
     }
 
     fn is_real(&self) -> bool {

@@ -67,6 +67,23 @@ impl Context {
         });
     }
 
+    /// A note that stays on record, also with a job that has ended.
+    pub fn keep_note(&self, note: impl Into<String>) {
+        let note = note.into();
+        self.note(note.clone());
+        let kept = self.engine.record(|state| {
+            let entry = state.history.iter_mut().find(|entry| entry.id == self.job.id);
+            let running = state.job.as_mut().filter(|job| job.id == self.job.id);
+            let notes = entry.map(|entry| &mut entry.notes).or(running.map(|job| &mut job.notes));
+            if let Some(notes) = notes {
+                notes.push(note);
+            }
+            Ok(())
+        });
+        self.engine.log("a note cannot be kept", kept);
+        self.engine.refresh();
+    }
+
     /// An admin goes on against what was found: on record first, then in the view.
     pub fn overridden(&self, overridden: Overridden) -> Result<(), Failure> {
         let note = format!("{}: {}", overridden.what, overridden.why);

@@ -322,7 +322,7 @@ async fn wait_for_rejoin(context: &Context, role: Role) {
     let engine = &context.engine;
     engine.look_at_group().await;
     let (Some(_), Some(ha)) = (engine.peers().own(), &engine.parts().profile.ha) else { return };
-    if ha.state.is_none() {
+    if !ha.tells_state() {
         return;
     }
     let deadline = tokio::time::Instant::now() + Duration::from_secs(ha.rejoin_deadline);
@@ -331,7 +331,8 @@ async fn wait_for_rejoin(context: &Context, role: Role) {
         engine.learn_state().await;
         let state = engine.peers().state();
         if matches!(state, HaState::Active | HaState::Standby) {
-            return remember(context, format!("this member has rejoined its group: {state}"));
+            context.keep_note(format!("this member has rejoined its group: {state}"));
+            return;
         }
         if !told {
             context.note(format!("waiting for this member ({role}) to rejoin its group: {state}"));
@@ -341,24 +342,9 @@ async fn wait_for_rejoin(context: &Context, role: Role) {
             && !matches!(engine.peers().lock.read(), Ok(Some(lock)) if lock.id == context.job.id);
         if cleared || tokio::time::Instant::now() > deadline {
             let why = if cleared { "an admin has cleared its lock" } else { "its time is over" };
-            return remember(context, format!("this member has not rejoined its group ({state}): {why}"));
+            context.keep_note(format!("this member has not rejoined its group ({state}): {why}"));
+            return;
         }
         tokio::time::sleep(LOOK).await;
     }
-}
-
-/// Kept with the job, running or ended.
-fn remember(context: &Context, note: String) {
-    let id = context.job.id;
-    let kept = context.engine.record(|state| {
-        let running = state.job.as_mut().filter(|job| job.id == id).map(|job| &mut job.notes);
-        let ended = state.history.iter_mut().find(|entry| entry.id == id).map(|entry| &mut entry.notes);
-        if let Some(notes) = running.or(ended) {
-            notes.push(note.clone());
-        }
-        Ok(())
-    });
-    context.engine.log("what became of the rejoin cannot be kept", kept);
-    context.note(note);
-    context.engine.refresh();
 }

@@ -14,6 +14,7 @@ mod group;
 mod guest;
 mod peers;
 mod receive;
+mod resume;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 

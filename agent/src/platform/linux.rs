@@ -119,6 +119,10 @@ impl Platform for Linux {
         async move { self.network.run("failover-address", &change.words()).await }.boxed()
     }
 
+    fn resume_ha(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        self.root.run("ha-resume", &[]).boxed()
+    }
+
     fn manager_credentials(&self) -> BoxFuture<'_, Result<Option<Credentials>, Failure>> {
         self.root.run("manager-credentials", &[]).boxed()
     }

@@ -114,6 +114,10 @@ impl Platform for Sandbox {
         async move { self.program.run("failover-address", &change.words()).await }.boxed()
     }
 
+    fn resume_ha(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        self.program.run("ha-resume", &[]).boxed()
+    }
+
     fn manager_credentials(&self) -> BoxFuture<'_, Result<Option<Credentials>, Failure>> {
         self.program.run("manager-credentials", &[]).boxed()
     }

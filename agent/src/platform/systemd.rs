@@ -29,6 +29,28 @@ pub fn reload(units: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Has a unit run whatever was done to keep it from that, and read its configuration again where it does.
+pub fn resume(unit: &str) -> Result<(), Failure> {
+    check_name(unit)?;
+    must("systemctl", &["unmask", "--", unit])?;
+    // One that is masked until the next boot stays so otherwise.
+    must("systemctl", &["unmask", "--runtime", "--", unit])?;
+    // It is not loaded where it never failed.
+    run("systemctl", &["reset-failed", "--", unit])?;
+    must("systemctl", &["reload-or-restart", "--", unit])
+}
+
+/// Sends a signal to a unit's main process; false where it has none.
+pub fn signal(unit: &str, signal: &str) -> Result<bool, Failure> {
+    check_name(unit)?;
+    let (known, process) = run("systemctl", &["show", "--property=MainPID", "--value", "--", unit])?;
+    if !known || process == "0" {
+        return Ok(false);
+    }
+    must("systemctl", &["kill", "--kill-whom=main", &format!("--signal={signal}"), "--", unit])?;
+    Ok(true)
+}
+
 /// Reboots by way of logind, which tells every session why.
 pub fn reboot(why: &str) -> Result<(), Failure> {
     must("shutdown", &["-r", "now", why])

@@ -336,6 +336,21 @@ fn what_is_left_to_do_is_shown_at_each_login_until_it_is_acknowledged() {
 }
 
 #[test]
+fn the_ha_engine_is_resumed_by_one_command_and_a_refusal_says_why() {
+    let agent = Agent::start(&[("POST /v1/ha/resume", Reply::Json(200, json!({})))], vec![]);
+    let (exit, text) = agent.run(&["-c", "conf high resume"], b"");
+    assert_eq!((exit, text.as_str()), (0, "Resumed. `show restore lock` tells the state of each member.\n"));
+    let routes: Vec<_> = agent.changes().into_iter().map(|asked| asked.route).collect();
+    assert_eq!(routes, ["POST /v1/ha/resume"]);
+    let refused = Failure::new(Code::NotFound, "this appliance is in no HA group").hint("configure one");
+    let refusal = Reply::Json(409, json!({"failures": [refused]}));
+    let agent = Agent::start(&[("POST /v1/ha/resume", refusal)], vec![]);
+    let (exit, text) = agent.run(&["-c", "configure high-availability resume"], b"");
+    assert_eq!(exit, 1, "{text}");
+    assert_eq!(text, "Error: this appliance is in no HA group [not-found]\n  configure one\n");
+}
+
+#[test]
 fn a_manager_that_was_not_told_is_said_at_login_and_by_show_managers_and_show_restore() {
     let mut now = status(None);
     now.last = Some(entry(Outcome::Succeeded));

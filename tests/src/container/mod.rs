@@ -283,6 +283,7 @@ impl Drop for Container<'_> {
             }
         }
         self.running = None;
+        self.site.unlink(&self.hardware.name);
         let _ = Command::new("umount").arg("-l").arg(self.root()).output();
     }
 }

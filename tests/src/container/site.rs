@@ -98,12 +98,17 @@ impl Site {
         self.containers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A network namespace as a machine finds it that is switched on: interfaces without an address. What was there
-    /// under this name is gone.
-    pub(super) fn links(&self, name: &str, number: u32, mac: impl Fn(&str) -> Option<String>) {
+    /// Takes a container's network away: as long as it is there, the kernel answers for who has gone.
+    pub(super) fn unlink(&self, name: &str) {
         if Path::new("/run/netns").join(name).exists() {
             ip(&format!("netns delete {name}"));
         }
+    }
+
+    /// A network namespace as a machine finds it that is switched on: interfaces without an address. What was there
+    /// under this name is gone.
+    pub(super) fn links(&self, name: &str, number: u32, mac: impl Fn(&str) -> Option<String>) {
+        self.unlink(name);
         ip(&format!("netns add {name}"));
         for (place, (interface, bridge)) in LINKS.into_iter().enumerate() {
             let end = format!("box{number}-{place}");

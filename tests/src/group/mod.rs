@@ -1,6 +1,8 @@
 //! HA groups of real agents, each in a network namespace of its own.
 
 pub mod net;
+pub mod pair;
+pub mod succession;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -98,24 +98,20 @@ impl Vm {
         }
     }
 
-    /// Four cards, each on a link of its own; the first one's link has this machine on it.
+    /// Four cards, each on a link of its own; the first one's link has this machine on it, and so may the second one's.
     fn links(&self, all: &mut Arguments) {
         let hardware = &self.hardware;
         let card = if hardware.bus == Bus::Virtio { "virtio-net-pci" } else { "vmxnet3" };
         for ((number, link), slot) in (0..).zip(LINKS).zip(FIRST_SLOT..) {
-            match number {
-                0 => match &hardware.link {
-                    Link::Forwarded => all.push("-netdev", format!("user,id={link},{}", self.forwards())),
-                    Link::Tap(name) => {
-                        all.push(
-                            "-netdev",
-                            format!("tap,id={link},ifname={name},script=no,downscript=no,vnet_hdr=off"),
-                        );
-                    }
-                },
+            let other_end = match (number, &hardware.link, &hardware.failover) {
+                (0, Link::Forwarded, _) => format!("user,id={link},{}", self.forwards()),
+                (0, Link::Tap(name), _) | (1, _, Some(name)) => {
+                    format!("tap,id={link},ifname={name},script=no,downscript=no,vnet_hdr=off")
+                }
                 // Nobody is at the other end: what is sent is gone.
-                _ => all.push("-netdev", nobody(&self.place.path().display().to_string(), link)),
-            }
+                _ => nobody(&self.place.path().display().to_string(), link),
+            };
+            all.push("-netdev", other_end);
             let mac = hardware.mac_of(number);
             all.push("-device", format!("{card},bus=pcie.0,addr={slot:#x},netdev={link},mac={mac},romfile="));
         }

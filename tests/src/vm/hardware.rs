@@ -53,6 +53,8 @@ pub struct Hardware {
     pub credentials: Vec<(String, String)>,
     pub medium: Option<Medium>,
     pub link: Link,
+    /// A tap device at which the failover interface's link ends; without one, nobody is at its other end.
+    pub failover: Option<String>,
     /// Guest addresses whose SSH port is forwarded from here.
     pub addresses: Vec<Ipv4Addr>,
     /// Ports that the guest finds at [`super::SERVER`], and the ports of the host that they lead to.
@@ -78,6 +80,7 @@ impl Hardware {
             credentials: vec![("ssh.authorized_keys.root".into(), key.public().to_owned())],
             medium: None,
             link: Link::Forwarded,
+            failover: None,
             addresses: vec![FACTORY_ADDRESS],
             servers: Vec::new(),
             memory: 768,

@@ -5,6 +5,7 @@ mod backups;
 mod broken;
 mod console;
 mod donor;
+mod ha;
 mod hardware;
 mod harness;
 mod manager;

@@ -6,6 +6,7 @@ mod endpoint;
 mod firewall;
 mod overrides;
 mod races;
+mod resume;
 mod rules;
 
 use std::path::Path;

@@ -3,6 +3,7 @@
 
 mod cuts;
 mod donor;
+mod ha;
 mod harness;
 mod ipv6;
 mod machines;
