@@ -347,7 +347,7 @@ fn the_ha_engine_is_resumed_by_one_command_and_a_refusal_says_why() {
     let agent = Agent::start(&[("POST /v1/ha/resume", refusal)], vec![]);
     let (exit, text) = agent.run(&["-c", "configure high-availability resume"], b"");
     assert_eq!(exit, 1, "{text}");
-    assert_eq!(text, "Error: this appliance is in no HA group [not-found]\n  configure one\n");
+    assert_eq!(text, "Error: this appliance is in no HA group [not-found]\n       configure one\n");
 }
 
 #[test]
