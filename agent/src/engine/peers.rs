@@ -246,9 +246,12 @@ impl Engine {
 
     fn answer_members(&self, own: &Own, facts: &Facts) -> Result<Serving, Failure> {
         let ha = self.parts().profile.ha.as_ref().ok_or_else(super::group::no_ha)?;
-        let named = |name: &&String| facts.hardware.interfaces.iter().find(|i| i.name == **name);
-        let kernels =
-            ha.interfaces.iter().filter_map(|name| named(&name).map(|i| i.kernel.clone())).collect();
+        // One whose driver is not loaded yet is waited for, under the name that it gets.
+        let kernel = |name: &String| {
+            let found = facts.hardware.interfaces.iter().find(|interface| interface.name == *name);
+            found.map_or(name, |interface| &interface.kernel).clone()
+        };
+        let kernels = ha.interfaces.iter().map(kernel).collect();
         let (engine, other) = (self.clone(), self.clone());
         let members = own.membership.group.members.iter().map(|member| member.uuid.clone());
         let backend = Backend {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, sleep};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Roster;
 use super::pair::VIRTUAL;
@@ -133,15 +133,16 @@ impl<W: Whole> Member<W> {
             format!("{} ({})", other.hostname, other.role),
             format!("HA state {others}"),
         ];
-        until(&format!("{expected:?} in `show restore lock`"), PATIENCE, || {
+        let end = Instant::now() + PATIENCE;
+        loop {
             let shown = self.on.say("show restore lock", "").out;
             let free = shown.matches(": not locked").count() == 2 && !shown.contains("Release");
-            let is_right = free && expected.iter().all(|words| shown.contains(words));
-            is_right.then_some(()).or_else(|| {
-                sleep(PAUSE);
-                None
-            })
-        });
+            if free && expected.iter().all(|words| shown.contains(words)) {
+                break;
+            }
+            assert!(Instant::now() < end, "{expected:?} and nothing locked are expected, it is {shown}");
+            sleep(PAUSE);
+        }
         self.on.look("test ! -e /var/lib/reinstate/restore.lock");
         assert_eq!(self.on.look("cat /etc/appliance/ha/group.toml"), roster.text());
     }

@@ -1,9 +1,14 @@
-//! The HA engine that was suspended runs again.
+//! What a member is asked for by its admin and by the others: its HA engine, and its endpoint.
+
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
 
 use reinstate_api::Role;
 use reinstate_tests::appliance::{Appliance, reference_profile};
 use reinstate_tests::group::Roster;
+use reinstate_tests::group::net::Namespace;
 use reinstate_tests::machine::Machine;
+use reinstate_tests::vm::{script, until};
 
 use crate::program;
 
@@ -51,4 +56,26 @@ fn an_appliance_in_no_group_has_nothing_to_resume() {
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("there is no /etc/appliance/ha/group.toml"), "{text}");
     assert!(text.contains("[not-found]"), "{text}");
+}
+
+#[test]
+fn members_are_answered_on_an_interface_whose_driver_was_not_loaded_when_the_agent_started() {
+    let roster = Roster::new("edge", &[Role::Primary, Role::Secondary]);
+    // The last card on the bus is not there yet; its name is that of an interface which the kernel has.
+    let late = "[hardware]\ninterfaces = [\"management0\", \"failover0\", \"data0\", \"lo\"]\n[ha]\ninterfaces = [\"lo\"]\n";
+    let appliance = roster.appliance(0).without_interface("0000:1b:00.0");
+    let place = tempfile::tempdir().unwrap();
+    let root = place.path().join("root");
+    appliance.build(&root).unwrap();
+    let file = root.join("etc/reinstate/profile.d/99-late.toml");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, late).unwrap();
+    let (inside, wrapper) = (Namespace::new(), place.path().join("inside"));
+    let (network, agent) = (inside.path(), program().display().to_string());
+    script(&wrapper, &format!("#!/bin/sh\nexec nsenter --net={network} {agent} \"$@\"\n"));
+    let mut machine = Machine::new(wrapper, root);
+    machine.start().unwrap();
+    until("an answer at the endpoint's port", Duration::from_secs(30), || {
+        inside.run(|| TcpStream::connect((Ipv4Addr::LOCALHOST, 8306)).ok())
+    });
 }
