@@ -11,7 +11,8 @@ use reinstate_api::{
 
 use super::context::Context;
 use super::guest;
-use super::peers::{Own, ask, meet};
+use super::meeting::{ask, meet};
+use super::peers::Own;
 use crate::facts::Facts;
 use crate::lock;
 use crate::peers::fleet::Service;

@@ -12,6 +12,7 @@ mod firewall;
 mod flow;
 mod group;
 mod guest;
+mod meeting;
 mod peers;
 mod receive;
 mod resume;

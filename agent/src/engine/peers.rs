@@ -1,14 +1,11 @@
-//! The other members, beside the jobs: they are answered and met, locks of what is over are released,
-//! and what happened while members did not see each other is told on both sides.
+//! What this appliance is to the other members of its group, and how they are answered.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use jiff::Timestamp;
-use reinstate_api::{Code, Failure, GroupView, HaState, MemberView, Override, Release, Role};
+use reinstate_api::{Failure, GroupView, HaState, MemberView, Release, Role};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -18,25 +15,14 @@ use crate::files::Folder;
 use crate::lock::LockFile;
 use crate::peers::fleet::Service;
 use crate::peers::{
-    Answer, Backend, Door, Group, Identity, Journal, Journals, Membership, RecordedOverride, Running,
-    Serving, Session, serve,
+    Backend, Door, Identity, Journal, Journals, Membership, RecordedOverride, Running, Serving, serve,
 };
-
-/// Between two looks at the members while all is well.
-const IDLE: Duration = Duration::from_secs(60);
-
-/// The first one after something was in vain; doubled up to the longest.
-const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(60);
-
-/// The longest talk with one member.
-const TALK: Duration = Duration::from_secs(30);
 
 /// How long the end of a job waits for the members.
 const PARTING: Duration = Duration::from_secs(10);
 
 /// How a lock service is called among those who hold a lock.
-const SERVICE: &str = "the lock service";
+pub(super) const SERVICE: &str = "the lock service";
 
 /// What is known of the group, and what is kept up for it.
 pub(super) struct Peers {
@@ -45,7 +31,7 @@ pub(super) struct Peers {
     pub lock: LockFile,
     pub journals: Journals,
     known: Mutex<Known>,
-    wake: Notify,
+    pub(super) wake: Notify,
     /// Releases take turns, and a lock service is asked for nothing meanwhile.
     pub releasing: tokio::sync::Mutex<()>,
     /// A restore that has ended well waits for this member to rejoin.
@@ -53,15 +39,15 @@ pub(super) struct Peers {
 }
 
 #[derive(Default)]
-struct Known {
+pub(super) struct Known {
     own: Option<Own>,
     /// What a replacement is to the others for the time of its restore.
     guest: Option<Own>,
     serving: Option<Serving>,
     /// In place of lock files.
     service: Option<Service>,
-    state: HaState,
-    members: Vec<MemberView>,
+    pub(super) state: HaState,
+    pub(super) members: Vec<MemberView>,
     /// Attempts in vain, by restore and member.
     attempts: BTreeMap<(Uuid, String), (u64, String)>,
 }
@@ -88,7 +74,7 @@ impl Peers {
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -119,7 +105,13 @@ impl Peers {
     }
 
     /// Keeps what came of an attempt to release a lock; true where it is released.
-    fn tried(&self, restore: Uuid, device: &str, name: &str, confirmed: Result<(), Failure>) -> bool {
+    pub(super) fn tried(
+        &self,
+        restore: Uuid,
+        device: &str,
+        name: &str,
+        confirmed: Result<(), Failure>,
+    ) -> bool {
         let (mut known, key) = (self.known(), (restore, device.to_owned()));
         match confirmed {
             Ok(()) => {
@@ -231,7 +223,7 @@ impl Engine {
     }
 
     /// Not while another member's restore has locked this appliance: it has yet to find its lock here.
-    async fn be_no_guest(&self) {
+    pub(super) async fn be_no_guest(&self) {
         let peers = self.peers();
         let busy = self.parts().state.read().is_ok_and(|state| state.job.is_some());
         if busy || matches!(peers.lock.read(), Ok(Some(_))) {
@@ -266,7 +258,7 @@ impl Engine {
         serve(&own.membership, kernels, ha.port, backend)
     }
 
-    fn identity(&self) -> Result<Identity, Failure> {
+    pub(super) fn identity(&self) -> Result<Identity, Failure> {
         let state = self.parts().state.read()?;
         let known = self.peers().known();
         let own = known.guest.as_ref().or(known.own.as_ref()).ok_or_else(super::group::no_ha)?;
@@ -298,187 +290,4 @@ impl Engine {
             overrides: told.take(Identity::OVERRIDES).collect(),
         })
     }
-
-    /// Meets the others for as long as the agent runs.
-    pub(super) async fn keep_peers(self) {
-        let mut pause = FIRST;
-        loop {
-            // A group may be made, or changed, at any time.
-            if self.running().is_none() {
-                self.look_at_group().await;
-            }
-            self.learn_state().await;
-            let released = self.release_members().await;
-            self.be_no_guest().await;
-            let met = self.meet_members().await;
-            self.refresh();
-            let settled = released && met;
-            let wait = if settled { IDLE } else { pause };
-            pause = if settled { FIRST } else { pause.saturating_mul(2).min(LONGEST) };
-            if tokio::time::timeout(wait, self.peers().wake.notified()).await.is_ok() {
-                pause = FIRST;
-            }
-        }
-    }
-
-    /// Asks the HA engine.
-    pub(super) async fn learn_state(&self) {
-        if self.peers().own().is_some() {
-            let state = self.parts().platform.ha_state().await.unwrap_or_else(|failure| {
-                tracing::warn!("the HA engine's state cannot be told: {failure}");
-                HaState::Unknown
-            });
-            self.peers().known().state = state;
-        }
-    }
-
-    /// Releases what restores that are over have locked elsewhere; false where some is left.
-    pub(super) async fn release_members(&self) -> bool {
-        let peers = self.peers();
-        let _turn = peers.releasing.lock().await;
-        let running = match self.parts().state.read() {
-            Ok(state) => state.job.map(|job| job.id),
-            // Nothing is known to be over.
-            Err(_) => return true,
-        };
-        let journals = match peers.journals.all() {
-            Ok(journals) => journals,
-            Err(failure) => {
-                tracing::error!("{failure}");
-                return false;
-            }
-        };
-        let mut left = false;
-        for mut journal in journals.into_iter().filter(|journal| Some(journal.restore()) != running) {
-            if let Some(owed) = journal.service().cloned() {
-                let released = owed.service.release(&owed.device).await;
-                let confirmed = released.and_then(|()| journal.confirm_service(&peers.journals));
-                left |= !peers.tried(journal.restore(), SERVICE, SERVICE, confirmed);
-            }
-            let doors = journal.members().to_vec();
-            let tried = doors.iter().map(|door| bounded(door, release(&journal, door)));
-            let done = join_all(tried).await;
-            for (door, released) in doors.iter().zip(done) {
-                let confirmed = released.and_then(|()| journal.confirm(&peers.journals, &door.device));
-                left |= !peers.tried(journal.restore(), &door.device, &door.hostname, confirmed);
-            }
-        }
-        !left
-    }
-
-    /// Asks every member; false where somebody has to be asked again soon.
-    async fn meet_members(&self) -> bool {
-        let peers = self.peers();
-        let (Some(own), Some(ha)) = (peers.own(), &self.parts().profile.ha) else { return true };
-        let Some(group) = Group::new(ha.port, Some((&own.membership, &own.device)), None) else {
-            return true;
-        };
-        let answers = meet(&group).await;
-        let at = Timestamp::now();
-        let view = |(door, answer): &(Door, Answer)| MemberView {
-            device: door.device.clone(),
-            hostname: door.hostname.clone(),
-            role: door.role,
-            addresses: door.addresses.iter().map(ToString::to_string).collect(),
-            state: match answer {
-                Answer::Met { identity, .. } => Some(identity.state),
-                Answer::Silent(_) => None,
-            },
-            silence: match answer {
-                Answer::Met { .. } => String::new(),
-                Answer::Silent(failure) => failure.message.clone(),
-            },
-            lock: match answer {
-                Answer::Met { lock, .. } => lock.clone(),
-                Answer::Silent(_) => None,
-            },
-            at,
-        };
-        peers.known().members = answers.iter().map(view).collect();
-        let met: Vec<&Identity> = answers
-            .iter()
-            .filter_map(|(_, answer)| match answer {
-                Answer::Met { identity, .. } => Some(&**identity),
-                Answer::Silent(_) => None,
-            })
-            .collect();
-        self.log("what members did without each other cannot be kept", self.compare_notes(&own, &met));
-        let freed = self.free_of_what_is_over(&answers);
-        self.log("a restore lock that is over cannot be released", freed);
-        !matches!(peers.lock.read(), Ok(Some(_)))
-    }
-
-    /// A lock is stale only when its holder says that its restore is over.
-    pub(super) fn free_of_what_is_over(&self, answers: &[(Door, Answer)]) -> Result<(), Failure> {
-        let Some(lock) = self.peers().lock.read()? else { return Ok(()) };
-        // By the key that it has shown, not by what it says.
-        let mut met = answers.iter().filter_map(|(door, answer)| match answer {
-            Answer::Met { identity, .. } => Some((door, &**identity)),
-            Answer::Silent(_) => None,
-        });
-        let holder =
-            met.find(|(door, identity)| door.device == lock.device && identity.device == lock.device);
-        let holder = holder.map(|(_, identity)| identity);
-        let over = |identity: &&Identity| {
-            identity.over.contains(&lock.id) && identity.running.as_ref().is_none_or(|r| r.id != lock.id)
-        };
-        if let Some(holder) = holder.filter(over) {
-            tracing::warn!(restore = %lock.id, "{} says that its restore is over: its lock here is released", holder.hostname);
-            self.peers().lock.release(lock.id)?;
-        }
-        Ok(())
-    }
-
-    /// What an admin went on against, here or there, without the other: kept until it is acknowledged.
-    fn compare_notes(&self, own: &Own, met: &[&Identity]) -> Result<(), Failure> {
-        let ours = self.identity()?.overrides;
-        let mut notes = Vec::new();
-        for identity in met {
-            // Of whoever was gone without: each member that answers keeps it.
-            let theirs = identity.overrides.iter().filter(|o| o.overridden.what == Override::WithoutPeer);
-            notes.extend(theirs.map(|told| (told.clone(), identity.hostname.clone())));
-            let here = ours.iter().filter(|o| o.overridden.member == identity.device);
-            notes.extend(here.map(|told| (told.clone(), own.hostname.clone())));
-        }
-        let state = self.parts().state.read()?;
-        if notes.iter().all(|(told, who)| state.has_met(told, who)) {
-            return Ok(());
-        }
-        self.record(|state| {
-            notes.into_iter().for_each(|(told, who)| state.meet(told, who));
-            Ok(())
-        })
-    }
-}
-
-/// However a member answers, it does not take for ever.
-async fn bounded<T>(door: &Door, talk: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::time::timeout(TALK, talk).await.unwrap_or_else(|_| {
-        let why = format!("{} did not end within {} s", door.name(), TALK.as_secs());
-        Err(Failure::new(Code::PeerProtocol, why))
-    })
-}
-
-async fn release(journal: &Journal, door: &Door) -> Result<(), Failure> {
-    let session = Session::open(door, journal.port(), journal.keys()).await?;
-    session.release(journal.restore()).await?;
-    session.close().await;
-    Ok(())
-}
-
-/// Asks every other member at once.
-pub(super) async fn meet(group: &Group) -> Vec<(Door, Answer)> {
-    join_all(group.others.iter().map(|door| ask(group, door))).await
-}
-
-/// Who it is, and who holds its lock.
-pub(super) async fn ask(group: &Group, door: &Door) -> (Door, Answer) {
-    let asked = async {
-        let session = Session::open(door, group.port, &group.keys).await?;
-        let answer =
-            Answer::Met { identity: Box::new(session.identity().await?), lock: session.lock().await? };
-        session.close().await;
-        Ok::<_, Failure>(answer)
-    };
-    (door.clone(), bounded(door, asked).await.unwrap_or_else(Answer::Silent))
 }
