@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 
 use super::net::{complaint, ip, leave, placing, run};
+use super::veth::pair;
 use super::{Connection, Trial};
 use crate::files::Folder;
 use crate::profile::Profile;
@@ -138,11 +139,14 @@ impl Link<'_> {
         // Members that have failed say so themselves.
         let Ok(members) = members.await else { return Ok(None) };
         // All are there: a ruleset may name them.
-        let veth = |name: &String| format!("link add name {name} type veth peer name {name} netns {members}");
+        interfaces.iter().try_for_each(|name| pair(name, members)).map_err(|e| {
+            Failure::io("the network to try the firewall in cannot be made", &e)
+                .hint("the image's kernel must have veth")
+        })?;
         let loopback = std::iter::once("link set lo up".to_owned());
         let (from, to) = (self.addresses(|c| c.from), self.addresses(|c| c.to));
         let placed = placing(self.interface, to.iter().copied(), from.into_iter());
-        let lines: Vec<_> = loopback.chain(interfaces.iter().map(veth)).chain(placed).collect();
+        let lines: Vec<_> = loopback.chain(placed).collect();
         ip(&lines, *limit).await?;
         if let Some(why) = self.load().await {
             return Ok(Some(why));

@@ -4,6 +4,7 @@
 mod callers;
 mod ground;
 mod net;
+mod veth;
 
 use std::fmt;
 use std::net::IpAddr;

@@ -21,7 +21,7 @@ pub(super) fn leave() -> Result<(), Failure> {
 pub(super) async fn ip(lines: &[String], limit: Duration) -> Result<(), Failure> {
     let cannot = |why: String| {
         Failure::new(Code::Internal, format!("the network to try the firewall in cannot be made: {why}"))
-            .hint("the image must have iproute2, and its kernel veth")
+            .hint("the image must have iproute2")
     };
     let done = run("ip", &["-batch", "-"], lines.join("\n").into_bytes(), limit).await.map_err(cannot)?;
     match done.status.success() {
