@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use reinstate_api::{
     Answer, AnswerRequest, Created, Failure, HistoryEntry, JobView, Outcome, QuestionKind, Role, Started,
     Status,
@@ -294,6 +295,14 @@ impl Member {
     /// What came to the record after the mark, newest first.
     pub fn since(&self, mark: Option<Uuid>) -> Vec<HistoryEntry> {
         self.history().into_iter().take_while(|entry| Some(entry.id) != mark).collect()
+    }
+
+    /// When a restore of this member has announced its commit, as its log has it.
+    pub fn announced(&self, restore: Uuid) -> Timestamp {
+        let log = fs::read_to_string(self.machine.log()).unwrap();
+        let mark = format!("phase id={restore} phase=committing");
+        let line = log.lines().find(|line| line.contains(&mark)).expect("it has announced its commit");
+        line.split_whitespace().next().and_then(|at| at.parse().ok()).expect("a line begins with its time")
     }
 
     /// Starts the restore of its own backup; the words go with the request.
