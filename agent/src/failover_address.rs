@@ -2,12 +2,12 @@
 //! no configuration yet.
 
 use std::net::IpAddr;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use reinstate_api::{Code, Failure, one_line};
 
 use crate::link::{Address, Card};
+use crate::program;
 
 /// The kernel's own detection of a duplicate takes one to two seconds.
 const DETECTION: Duration = Duration::from_secs(5);
@@ -102,14 +102,7 @@ fn ip(words: &[&str]) -> Result<(), Failure> {
 }
 
 fn said(words: &[&str]) -> Result<String, Failure> {
-    let output = Command::new("ip")
-        .args(words)
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| Failure::io("cannot run ip", &e))?;
+    let output = program::run("ip", words)?;
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
         false => {

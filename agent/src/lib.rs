@@ -32,6 +32,7 @@ pub mod peers;
 pub mod platform;
 pub mod probe;
 pub mod profile;
+pub mod program;
 pub mod resolve;
 pub mod secrets;
 pub mod server;

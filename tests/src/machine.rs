@@ -116,10 +116,20 @@ impl Machine {
         Ok(())
     }
 
-    /// Starts the daemon alone, as systemd does after a crash, and returns when it answers.
+    /// Starts the daemon alone, as systemd does after a crash, and returns when it answers. Nothing is
+    /// started during a restart of the machine, which brings a daemon of its own.
     pub fn restart_daemon(&self) -> Result<()> {
-        let cuts = self.shared().lock().cuts;
-        self.shared().serve(cuts)
+        let cuts = {
+            // A restart of the machine begins only while a daemon is up: none can begin after this.
+            let state = self.shared().lock();
+            if state.rebooting {
+                return Ok(());
+            }
+            state.cuts
+        };
+        self.shared().serve(cuts)?;
+        self.shared().lock().failed = None;
+        Ok(())
     }
 
     /// Shuts down: the daemon may end by itself.

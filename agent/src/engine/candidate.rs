@@ -10,11 +10,8 @@ use crate::activate::accept;
 use crate::archive::{HaGroup, Manifest};
 use crate::facts::Claims;
 use crate::files::Folder;
-use crate::peers::parse_group;
+use crate::peers::{MAX_GROUP, parse_group};
 use crate::store::{About, Draft, Generation};
-
-/// The largest description of an HA group: 64 KiB.
-const MAX_GROUP: u64 = 64 << 10;
 
 /// A draft becomes a generation, away from the thread that answers requests.
 pub(super) async fn keep(

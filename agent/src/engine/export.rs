@@ -10,15 +10,12 @@ use crate::archive::{self, DomainRecord, HaGroup, Manifest};
 use crate::facts::Facts;
 use crate::fetch::{DeviceKey, Trust};
 use crate::files::{Folder, Kind, found};
-use crate::peers::parse_group;
+use crate::peers::{MAX_GROUP, parse_group};
 use crate::store::{Generation, SealKey};
 use crate::tree::{Digest, Index};
 
 /// The device's own key for fetching, below the agent's own folder.
 const DEVICE_KEY: &str = "device_key";
-
-/// The largest description of an HA group: 64 KiB.
-const MAX_GROUP: u64 = 64 << 10;
 
 /// Host keys that an admin has accepted.
 const KNOWN_HOSTS: &str = "known_hosts";

@@ -15,6 +15,7 @@ mod guest;
 mod meeting;
 mod peers;
 mod receive;
+mod restore;
 mod resume;
 
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -9,7 +9,8 @@ use crate::files::{Folder, found};
 use crate::profile::Ha;
 use crate::tree::TreePath;
 
-const MAX_BYTES: u64 = 64 << 10;
+/// The largest description of a group, and the largest key: 64 KiB.
+pub const MAX_GROUP: u64 = 64 << 10;
 
 /// Read by a root process, because only root reads the keys; from there to the daemon by a pipe.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,10 +32,10 @@ impl PartialEq for Membership {
 impl Membership {
     /// None where the appliance is in no group.
     pub fn read(root: &Folder, ha: &Ha) -> Result<Option<Self>, Failure> {
-        let Some(bytes) = found(root.read_in_root(&ha.group, MAX_BYTES))? else { return Ok(None) };
+        let Some(bytes) = found(root.read_in_root(&ha.group, MAX_GROUP))? else { return Ok(None) };
         let group = parse_group(&ha.group, &bytes)?;
         let key = |what: &str, path: &TreePath| {
-            let bytes = found(root.read_in_root(path, MAX_BYTES))?
+            let bytes = found(root.read_in_root(path, MAX_GROUP))?
                 .ok_or_else(|| unusable(format!("{what} is expected at {path}, where there is nothing")))?;
             let text =
                 String::from_utf8(bytes).map_err(|_| unusable(format!("{what} at {path} is no text")))?;

@@ -21,7 +21,7 @@ pub use endpoint::{Backend, Serving, host_key_line, serve};
 pub use held::{Committing, GroupHeld, Taking, Without};
 pub use identity::{HaState, Identity, RecordedOverride, Running};
 pub use journal::{Journal, Journals};
-pub use membership::{Membership, parse_group};
+pub use membership::{MAX_GROUP, Membership, parse_group};
 pub use rules::{Answer, Judgement, Silent, Us, judge};
 
 /// The two files that a member serves.

@@ -1,10 +1,11 @@
 //! What root's short processes ask systemd for.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use reinstate_api::{Code, Failure, one_line};
+
+use crate::program;
 
 /// Those of the units that are not active, each with its state.
 pub fn inactive(units: &[String]) -> Result<Vec<String>, Failure> {
@@ -120,15 +121,8 @@ fn must(program: &str, words: &[&str]) -> Result<(), Failure> {
     }
 }
 
-fn run(program: &str, words: &[&str]) -> Result<(bool, String), Failure> {
-    let output = Command::new(program)
-        .args(words)
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| Failure::io(format_args!("cannot run {program}"), &e))?;
+fn run(name: &str, words: &[&str]) -> Result<(bool, String), Failure> {
+    let output = program::run(name, words)?;
     let said = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
     Ok((output.status.success(), one_line(String::from_utf8_lossy(said).trim())))
 }

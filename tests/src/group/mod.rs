@@ -50,7 +50,8 @@ pub struct Listed {
     pub host_key: (String, String),
 }
 
-fn key_pair() -> (String, String) {
+/// A fresh one in the form of OpenSSH: private half, public half.
+pub fn key_pair() -> (String, String) {
     let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
     (keys::openssh(&key), reinstate_agent::peers::host_key_line(&key))
 }

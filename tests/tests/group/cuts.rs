@@ -67,7 +67,7 @@ fn round(group: &mut Group, random: &mut StdRng) -> usize {
             }
         }
         if let Harm::Daemon(number) = harm {
-            // It may be restarting at this moment, with a daemon of its own.
+            // `revive` tries again where this one comes up too early.
             let _ = group.members[number].machine.restart_daemon();
         }
     });

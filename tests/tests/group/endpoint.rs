@@ -5,87 +5,16 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use reinstate_agent::archive::HaGroup;
-use reinstate_agent::files::{Direct, Folder};
-use reinstate_agent::lock::LockFile;
-use reinstate_agent::peers::{Backend, Door, Membership, Serving, Session, serve};
+use reinstate_agent::peers::{Door, Session};
 use reinstate_api::{Code, Lock, Phase, Role, Secret};
 use reinstate_tests::group::Roster;
 use russh_sftp::protocol::{FileAttributes, OpenFlags};
-use tempfile::TempDir;
-use uuid::Uuid;
 
-/// Member 0 serves; member 1 is who comes.
-struct Site {
-    roster: Roster,
-    port: u16,
-    lock: LockFile,
-    place: TempDir,
-    _serving: Serving,
-}
+use crate::site::Site;
 
 impl Site {
-    async fn open() -> Self {
-        let roster = Roster::new("edge", &[Role::Primary, Role::Secondary]);
-        let place = tempfile::tempdir().unwrap();
-        let folder = Folder::open(place.path(), Arc::new(Direct)).unwrap();
-        let lock = LockFile::new(folder);
-        let group: HaGroup = toml::from_str(&roster.text()).unwrap();
-        let membership = Membership {
-            group,
-            key: Secret::new(roster.key.clone()),
-            host_key: Secret::new(roster.members[0].host_key.0.clone()),
-        };
-        let backend = Backend {
-            lock: lock.clone(),
-            identity: Arc::new(|| Ok(b"format = 1\n".to_vec())),
-            changed: Arc::new(|| {}),
-            members: Arc::new(vec![roster.members[1].uuid.clone()]),
-        };
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let serving = serve(&membership, vec!["lo".into()], port, backend).unwrap();
-        let site = Self { roster, port, lock, place, _serving: serving };
-        for _ in 0..500 {
-            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return site;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the endpoint does not answer");
-    }
-
-    fn door(&self) -> Door {
-        let member = &self.roster.members[0];
-        Door {
-            device: member.uuid.clone(),
-            hostname: member.hostname.clone(),
-            role: member.role,
-            addresses: vec!["127.0.0.1".parse().unwrap()],
-            host_keys: vec![member.host_key.1.clone()],
-        }
-    }
-
-    async fn session(&self) -> Session {
-        let keys = [Secret::new(self.roster.key.clone())];
-        Session::open(&self.door(), self.port, &keys).await.unwrap()
-    }
-
-    fn a_lock(&self) -> Lock {
-        Lock {
-            id: Uuid::new_v4(),
-            device: self.roster.members[1].uuid.clone(),
-            hostname: "fw-b".into(),
-            by: "admin".into(),
-            since: Timestamp::now(),
-            phase: Phase::Locking,
-            without: Vec::new(),
-        }
-    }
-
     fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.place.path().join(name);
         fs::write(&path, content).unwrap();
@@ -134,7 +63,7 @@ async fn the_stock_sftp_client_lists_and_reads_and_is_refused_everything_else() 
     let read = site.sftp(&site.roster.key, &batch).await;
     assert!(read.status.success(), "{}", said(&read));
     assert!(said(&read).contains("restore.lock") && said(&read).contains("identity"));
-    assert_eq!(fs::read_to_string(a).unwrap(), "format = 1\n");
+    assert_eq!(fs::read(a).unwrap(), site.identity().to_bytes().unwrap());
     assert_eq!(toml::from_str::<Lock>(&fs::read_to_string(b).unwrap()).unwrap(), held);
     let upload = site.file("upload", "something");
     let upload = upload.display();
@@ -279,7 +208,8 @@ async fn one_address_has_a_bounded_number_of_sessions_and_silent_ones_are_ended(
 
 #[tokio::test]
 async fn what_cannot_be_understood_is_no_answer() {
-    let site = Site::open().await;
+    let mut site = Site::closed();
+    site.serve_as(b"format = 1\n".to_vec()).await;
     let failure = site.session().await.identity().await.unwrap_err();
     assert_eq!(failure.code, Code::PeerProtocol);
     assert!(failure.message.contains("identity of fw-a at 127.0.0.1"), "{failure}");

@@ -1,6 +1,7 @@
 //! HA groups: real agents that meet over networks of the tests' own.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod commit;
 mod cuts;
 mod endpoint;
 mod firewall;
@@ -8,6 +9,7 @@ mod overrides;
 mod races;
 mod resume;
 mod rules;
+mod site;
 
 use std::path::Path;
 
