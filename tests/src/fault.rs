@@ -18,8 +18,13 @@ use reinstate_agent::files::{Direct, Step, Steps};
 use reinstate_agent::state::State;
 use reinstate_api::{Lock, Phase};
 
+use crate::disk::Recorder;
+
 /// How long a process waits that is held up.
 const HELD: Duration = Duration::from_millis(1500);
+
+/// In place of a verb: whatever runs.
+const EVERY: &str = "*";
 
 /// What happens to the process that runs a verb.
 #[derive(Clone, Debug)]
@@ -41,6 +46,8 @@ pub enum Kind {
     Pause(Phase),
     /// Writes a byte to this file at each durable step.
     Count(PathBuf),
+    /// Writes each step down, into the trace in this folder.
+    Record(PathBuf),
 }
 
 impl Fault {
@@ -53,9 +60,14 @@ impl Fault {
         Self { verb, starter: "serve", kind }
     }
 
+    /// In every process.
+    pub fn everywhere(kind: Kind) -> Self {
+        Self { verb: EVERY, starter: EVERY, kind }
+    }
+
     /// Has a process that is started for `verb` to be told of it?
     pub fn applies(&self, verb: &str) -> bool {
-        self.starter == verb
+        self.starter == verb || self.starter == EVERY
     }
 
     /// The words before `reinstated`.
@@ -65,6 +77,7 @@ impl Fault {
             Kind::Hold(step) => ("hold", step.to_string().into()),
             Kind::Pause(phase) => ("pause", phase.as_str().into()),
             Kind::Count(path) => ("count", path.clone().into_os_string()),
+            Kind::Record(folder) => ("record", folder.clone().into_os_string()),
         };
         ["fault".into(), self.verb.into(), kind.into(), value]
     }
@@ -77,10 +90,10 @@ pub fn run(program: PathBuf, words: impl Iterator<Item = OsString>) -> ExitCode 
         eprintln!("usage: sandbox fault VERB FAULT VALUE reinstated …");
         return ExitCode::from(2);
     };
-    let steps: Arc<dyn Steps> = match args.contains(&fault[0]) {
+    let steps: Arc<dyn Steps> = match fault[0] == EVERY || args.contains(&fault[0]) {
         false => Arc::new(Direct),
-        true => match Trap::new(&fault[1], &fault[2]) {
-            Ok(trap) => Arc::new(trap),
+        true => match decorator(&fault[1], &fault[2]) {
+            Ok(steps) => steps,
             Err(error) => {
                 eprintln!("sandbox fault: {error}");
                 return ExitCode::from(2);
@@ -90,6 +103,13 @@ pub fn run(program: PathBuf, words: impl Iterator<Item = OsString>) -> ExitCode 
     // What this process starts has the same words before its verb.
     let prefix = [&[program.into_os_string(), "fault".into()], fault, std::slice::from_ref(name)].concat();
     cli::run_with(prefix, args.iter().cloned(), steps)
+}
+
+fn decorator(kind: &OsString, value: &OsString) -> crate::Result<Arc<dyn Steps>> {
+    match kind == "record" {
+        true => Ok(Arc::new(Recorder::new(Path::new(value))?)),
+        false => Ok(Arc::new(Trap::new(kind, value)?)),
+    }
 }
 
 enum Trigger {

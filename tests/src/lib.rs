@@ -6,6 +6,7 @@ pub mod bench;
 pub mod client;
 pub mod compare;
 pub mod container;
+pub mod disk;
 pub mod donor;
 pub mod fault;
 pub mod fleetlock;

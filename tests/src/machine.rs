@@ -20,7 +20,8 @@ use nix::unistd::Pid;
 use reinstate_api::Status;
 
 use crate::client::Client;
-use crate::fault::Fault;
+use crate::disk::Trace;
+use crate::fault::{Fault, Kind};
 use crate::{Result, doing};
 
 /// How often something that is waited for is looked at.
@@ -66,6 +67,8 @@ struct State {
     failed: Option<String>,
     gone: bool,
     fault: Option<Fault>,
+    /// Where every process writes its durable steps down.
+    trace: Option<Trace>,
 }
 
 impl Machine {
@@ -103,6 +106,13 @@ impl Machine {
     /// The next process of the agent that runs `fault`'s verb does not get past it.
     pub fn arm(&self, fault: Fault) {
         self.shared().lock().fault = Some(fault);
+    }
+
+    /// From the next boot on, whatever runs writes its durable steps down.
+    pub fn record(&self, folder: &Path) -> Result<Trace> {
+        let trace = Trace::begin(folder, self.root())?;
+        self.shared().lock().trace = Some(trace.clone());
+        Ok(trace)
     }
 
     /// Boots, and returns when the agent answers.
@@ -470,7 +480,12 @@ impl Shared {
 
     fn spawn(&self, verb: &str) -> Result<Child> {
         let log = doing("open", &self.log, self.open_log())?;
-        let fault = self.lock().fault.take_if(|fault| fault.applies(verb));
+        let fault = {
+            let mut state = self.lock();
+            let record = |trace: &Trace| Fault::everywhere(Kind::Record(trace.folder().to_owned()));
+            let recorder = state.trace.as_ref().map(record);
+            recorder.or_else(|| state.fault.take_if(|fault| fault.applies(verb)))
+        };
         let child = Command::new(&self.program)
             .args(fault.iter().flat_map(Fault::words))
             .arg("reinstated")
