@@ -62,6 +62,8 @@ fn prepare<'a>(
     for (domain, entry) in index.iter().filter(|(_, entry)| !entry.is_folder()) {
         target.prepare(domain, entry, &mut buffer)?;
     }
+    // The next boot would make it whole after a power cut without this too. But a disk that cannot keep what was
+    // written says so only now, while every file is as it was.
     sync(root, domains, &index)?;
     Ok((target, index))
 }

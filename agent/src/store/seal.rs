@@ -17,12 +17,12 @@ impl SealKey {
         Self(Identity::generate())
     }
 
+    /// Durable with the generation: its draft syncs everything when it is finished.
     pub fn store(&self, folder: &Folder, name: &str) -> Result<(), Failure> {
         let text = self.0.to_string();
         let mut file = folder.create(name, 0o600)?;
         file.write_all(text.expose_secret().as_bytes())
-            .map_err(|e| Failure::io("cannot write the sealing key", &e))?;
-        Ok(file.sync()?)
+            .map_err(|e| Failure::io("cannot write the sealing key", &e))
     }
 
     pub fn load(folder: &Folder, name: &str) -> Result<Self, Failure> {

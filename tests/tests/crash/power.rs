@@ -111,9 +111,20 @@ impl<'a> Played<'a> {
     }
 }
 
-fn state(tree: &Tree) -> Option<State> {
+pub fn state(tree: &Tree) -> Option<State> {
     let text = tree.file(&format!("{AGENT}/state.toml"))?;
     Some(toml::from_str(std::str::from_utf8(text).unwrap()).unwrap())
+}
+
+/// Both that the record names: also the one that nothing goes back to in the end.
+fn assert_generations_are_kept(disk: &Disk, why: &str) {
+    let (live, durable) = (disk.tree(View::Live), disk.tree(View::Durable));
+    let needed = state(&durable).map(|state| state.needed()).unwrap_or_default();
+    let lost = live
+        .difference(&durable)
+        .into_iter()
+        .find(|path| needed.iter().any(|number| path.starts_with(format!("{AGENT}/generations/{number}"))));
+    assert_eq!(lost, None, "{why}: of a generation that the record names");
 }
 
 /// All of them where `REINSTATE_ROUNDS` is `all`, otherwise some, drawn by the seed.
@@ -146,6 +157,7 @@ fn cut_everywhere(played: &Played<'_>) {
             count.fetch_add(1, Ordering::Relaxed);
             new.fetch_add(usize::from(played.comes_back(&tree, &why)), Ordering::Relaxed);
         };
+        assert_generations_are_kept(&disk, &told);
         cut(disk.tree(View::Live), &killed, "everything before it kept");
         cut(disk.tree(View::Durable), &forgot, "only what was synced kept");
         if let Some(done @ Done { what: What::Write(_), .. }) = played.steps.get(number) {
