@@ -49,6 +49,7 @@ usage: reinstated [--root DIR] COMMAND
   units               the units whose domains' checkers do not accept the live configuration
   inactive UNIT...    those of the units that are not active
   reboot              restart the machine
+  warn SECONDS        tell every session that so many are left to confirm what was restored
   import [FILE]       copy a backup from the medium with the label REINSTATE
   zero-touch          restore what a medium or a credential offers, where nothing is configured yet
   name-interfaces     tell udev the logical names of the network interfaces; at boot, before udev
@@ -125,6 +126,7 @@ enum Work {
     Units,
     Inactive(Vec<String>),
     Reboot,
+    Warn { seconds: u64 },
     Import(Option<String>),
     ZeroTouch,
     Confine { tree: Tree, domain: String },
@@ -251,6 +253,7 @@ impl Verb {
                 Self::On(Work::Inactive(words.by_ref().map(ValueExt::string).collect::<Result<_, _>>()?))
             }
             "reboot" => Self::On(Work::Reboot),
+            "warn" => Self::On(Work::Warn { seconds: next("the number of seconds")?.parse()? }),
             "import" => Self::On(Work::Import(words.next().map(ValueExt::string).transpose()?)),
             "zero-touch" => Self::On(Work::ZeroTouch),
             "confine" => Self::On(Work::Confine {
@@ -288,7 +291,8 @@ impl Peer {
                     | Work::HaResume
                     | Work::Import(_)
                     | Work::Inactive(_)
-                    | Work::Reboot),
+                    | Work::Reboot
+                    | Work::Warn { .. }),
                 ),
             )
             | (Self::Check, Verb::On(work @ (Work::Validate(_) | Work::Admits { .. }))) => {

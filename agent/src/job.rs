@@ -38,7 +38,19 @@ pub struct Job {
     /// What an admin went on against.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<Overridden>,
+    /// An admin has to confirm it; none once one has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmation: Option<Confirmation>,
     pub stage: Stage,
+}
+
+/// What was activated stays only where an admin says so in time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Confirmation {
+    pub minutes: u32,
+    /// Seconds after the kernel's start: a clock that is set changes nothing. Each boot begins anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<u64>,
 }
 
 /// How far a job is, with what is known there.
@@ -85,7 +97,13 @@ type Next = Result<Job, Failure>;
 impl Job {
     pub fn new(id: Uuid, kind: JobKind, source: String, by: String, now: Timestamp) -> Self {
         let stage = Stage::Preparing { phase: Phase::Receiving };
-        Self { id, kind, source, by, started: now, notes: Vec::new(), overrides: Vec::new(), stage }
+        let (notes, overrides) = (Vec::new(), Vec::new());
+        Self { id, kind, source, by, started: now, notes, overrides, confirmation: None, stage }
+    }
+
+    /// It has to be confirmed, so many minutes after it was activated at the latest.
+    pub fn confirm_within(self, minutes: Option<u32>) -> Self {
+        Self { confirmation: minutes.map(|minutes| Confirmation { minutes, deadline: None }), ..self }
     }
 
     pub fn phase(&self) -> Phase {
@@ -148,11 +166,20 @@ impl Job {
         }
     }
 
+    /// What has to be told when it ends.
+    pub fn noting(mut self, notes: Vec<String>) -> Self {
+        self.notes = shortened([notes, self.notes].concat());
+        self
+    }
+
     /// An activation begins.
     pub fn activating(mut self) -> Next {
         match &mut self.stage {
             Stage::Pending(switch) | Stage::Activated(switch) => {
                 switch.boots += 1;
+                if let Some(confirmation) = &mut self.confirmation {
+                    confirmation.deadline = None;
+                }
                 Ok(self)
             }
             _ => Err(illegal(&self, "activate")),
@@ -169,6 +196,30 @@ impl Job {
         }
     }
 
+    /// It waits for an admin from now on; where it does so already, nothing is changed. `now` is in seconds after the
+    /// kernel's start.
+    pub fn awaiting(mut self, now: u64) -> Next {
+        match (&self.stage, &mut self.confirmation) {
+            (Stage::Activated(switch), Some(confirmation)) if switch.back.is_empty() => {
+                confirmation.deadline.get_or_insert(now + 60 * u64::from(confirmation.minutes));
+                Ok(self)
+            }
+            _ => Err(illegal(&self, "wait for a confirmation")),
+        }
+    }
+
+    /// An admin has confirmed it.
+    pub fn confirmed(mut self, by: &str) -> Next {
+        match (&self.stage, self.confirmation.take()) {
+            (Stage::Activated(switch), Some(_)) if switch.back.is_empty() => {
+                self.notes.push(format!("confirmed by {by}"));
+                Ok(self)
+            }
+            _ => Err(Failure::new(Code::NotFound, "no restore waits for a confirmation")
+                .hint("`show restore` tells how the last one ended")),
+        }
+    }
+
     /// The target could not be made whole, or is not healthy: back to where the job came from. A
     /// job that already goes back has nowhere else to go: it is broken.
     pub fn go_back(mut self, failures: Vec<Failure>) -> Next {
@@ -182,6 +233,7 @@ impl Job {
             }
             _ => return Err(illegal(&self, "go back")),
         };
+        self.confirmation = None;
         Ok(self)
     }
 
@@ -208,6 +260,9 @@ impl Job {
         let Stage::Activated(switch) = &self.stage else {
             return Err(illegal(&self, "finish"));
         };
+        if self.confirmation.is_some() {
+            return Err(illegal(&self, "finish unconfirmed"));
+        }
         let switch = switch.clone();
         let entry = match switch.back.is_empty() {
             true => self.ended(Outcome::Succeeded, now, switch.from, switch.target),
@@ -279,6 +334,26 @@ mod tests {
         assert!(committed().fail(why(Code::Aborted), Timestamp::UNIX_EPOCH, 1).is_err());
         assert!(committed().advance(Phase::Validating).is_err());
         assert!(committed().commit(3, 1, vec![], &Committing::for_tests()).is_err());
+    }
+
+    #[test]
+    fn what_has_to_be_confirmed_does_not_end_before_it_is() {
+        let waiting = || {
+            let job = Job { stage: committed().activated().unwrap().stage, ..job() };
+            job.confirm_within(Some(2)).awaiting(100).unwrap()
+        };
+        assert_eq!(waiting().confirmation.unwrap().deadline, Some(220));
+        assert_eq!(waiting().awaiting(150).unwrap(), waiting(), "the time does not begin again");
+        let next_boot = waiting().activating().unwrap().awaiting(7).unwrap();
+        assert_eq!(next_boot.confirmation.unwrap().deadline, Some(127));
+        assert!(waiting().finish(Timestamp::UNIX_EPOCH).is_err());
+        let (entry, _) = waiting().confirmed("admin").unwrap().finish(Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!((entry.outcome, entry.notes), (Outcome::Succeeded, vec!["confirmed by admin".to_owned()]));
+        let back = waiting().go_back(why(Code::Unconfirmed)).unwrap().activated().unwrap();
+        assert!(back.clone().confirmed("admin").is_err(), "too late");
+        assert!(back.clone().awaiting(0).is_err());
+        assert!(back.finish(Timestamp::UNIX_EPOCH).is_ok());
+        assert!(committed().activated().unwrap().confirmed("admin").is_err(), "nobody asked for it");
     }
 
     #[test]

@@ -54,6 +54,9 @@ pub trait Platform: Send + Sync + 'static {
     /// Asks for a reboot and returns; the agent is ended by it.
     fn reboot(&self) -> BoxFuture<'_, Result<(), Failure>>;
 
+    /// Tells every session that so many seconds are left to confirm what was restored.
+    fn warn(&self, seconds: u64) -> BoxFuture<'_, Result<(), Failure>>;
+
     /// Critical units that are not active.
     fn inactive_units(&self, units: &[String]) -> BoxFuture<'_, Result<Vec<String>, Failure>>;
 

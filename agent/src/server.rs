@@ -55,6 +55,7 @@ fn router(engine: Engine) -> Router {
         .route("/v1/factory", post(factory))
         .route("/v1/answer", post(answer))
         .route("/v1/abort", post(abort))
+        .route("/v1/confirm", post(confirm))
         .route("/v1/history", get(history))
         .route("/v1/backups", get(backups).post(create_backup))
         .route("/v1/backups/import", post(import))
@@ -126,6 +127,14 @@ async fn delete_manager(
     ConnectInfo(peer): ConnectInfo<Peer>,
 ) -> Answered<Started> {
     Ok(Json(Started { id: engine.delete_manager(peer.name())? }))
+}
+
+async fn confirm(
+    State(engine): State<Engine>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+) -> Answered<serde_json::Value> {
+    engine.confirm(&peer.name())?;
+    Ok(Json(serde_json::json!({})))
 }
 
 async fn answer(

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::grammar::{Command, TABLE};
 use crate::parse::{self, SyntaxError};
 use crate::text::{bytes, time};
-use crate::watch::{noun, watch};
+use crate::watch::{self, noun, watch};
 use crate::{Exit, Flow, Shell, details, lock, show};
 
 /// Runs one line; an empty one does nothing.
@@ -40,6 +40,11 @@ fn perform(shell: &mut Shell, command: Command) -> Result<Flow, Vec<Failure>> {
         Command::RestoreAbort => {
             shell.client.post::<IgnoredAny>("/v1/abort", &json!({}))?;
             shell.console.line("The job was told to end. `show restore` shows how it ended.");
+            Ok(Flow::Next(Exit::Ok))
+        }
+        Command::RestoreConfirm => {
+            shell.client.post::<IgnoredAny>("/v1/confirm", &json!({}))?;
+            shell.console.line("Confirmed. What was restored stays.");
             Ok(Flow::Next(Exit::Ok))
         }
         Command::TasksAcknowledge => {
@@ -157,9 +162,10 @@ pub fn greet(shell: &mut Shell) {
             job.by,
             job.phase
         ));
-        shell.console.line(match job.question {
-            Some(_) => "It waits for an answer: `show restore` shows its question.",
-            None => "`show restore` goes to it.",
+        shell.console.line(match (&job.question, job.confirm_until) {
+            (Some(_), _) => "It waits for an answer: `show restore` shows its question.".to_owned(),
+            (None, Some(until)) => watch::unconfirmed(until),
+            (None, None) => "`show restore` goes to it.".to_owned(),
         });
     } else if let Some(job) = show::broken(&status).map(|(job, _)| job) {
         shell.console.line(format!("Last {}: broken. `show restore` has the details.", noun(job.kind)));

@@ -12,6 +12,7 @@ use crate::values::{self, Endpoint};
 pub enum Command {
     Restore(RestoreRequest),
     RestoreAbort,
+    RestoreConfirm,
     RestoreRollback,
     RestoreFactory,
     BackupCreate,
@@ -60,6 +61,7 @@ pub struct Draft {
     node: Option<String>,
     fingerprint: Option<String>,
     device: Option<String>,
+    confirm_within: Option<u32>,
     check: bool,
     overrides: BTreeSet<Override>,
 }
@@ -84,6 +86,12 @@ const DEVICE: Part = Part::Optional(&[
     Part::Word("device", "Only the backup of one device will do"),
     Part::Argument("UUID", "The device's UUID, as `show version` says it", |draft, text| {
         keep(&mut draft.device, values::uuid(text))
+    }),
+]);
+const CONFIRM_WITHIN: Part = Part::Optional(&[
+    Part::Word("confirm-within", "Go back unless `restore confirm` is typed in time"),
+    Part::Argument("MINUTES", "Minutes after the restart, 1 to 1440", |draft, text| {
+        keep(&mut draft.confirm_within, values::minutes(text))
     }),
 ]);
 const OVERRIDES: Part = Part::Optional(&[
@@ -121,6 +129,7 @@ pub const TABLE: &[Row] = &[
                 ),
             ]),
             DEVICE,
+            CONFIRM_WITHIN,
             OVERRIDES,
             Part::Optional(&[CHECK]),
         ],
@@ -134,13 +143,9 @@ pub const TABLE: &[Row] = &[
                 path: values::remote_path(&draft.path?, draft.file.as_deref())?,
                 fingerprint: draft.fingerprint,
             };
-            let Draft { check, device, overrides, .. } = draft;
-            Some(Command::Restore(RestoreRequest {
-                source: Source::Location(location),
-                check,
-                device,
-                overrides,
-            }))
+            let Draft { check, device, overrides, confirm_within, .. } = draft;
+            let source = Source::Location(location);
+            Some(Command::Restore(RestoreRequest { source, check, device, overrides, confirm_within }))
         },
     },
     Row {
@@ -150,19 +155,26 @@ pub const TABLE: &[Row] = &[
             Part::Optional(&[BACKUP]),
             FILE,
             DEVICE,
+            CONFIRM_WITHIN,
             OVERRIDES,
             Part::Optional(&[CHECK]),
         ],
         help: "Restore a backup from this appliance's backup folder",
         build: |draft| {
-            let Draft { file, check, device, overrides, .. } = draft;
-            Some(Command::Restore(RestoreRequest { source: Source::Backup(file?), check, device, overrides }))
+            let Draft { file, check, device, overrides, confirm_within, .. } = draft;
+            let source = Source::Backup(file?);
+            Some(Command::Restore(RestoreRequest { source, check, device, overrides, confirm_within }))
         },
     },
     Row {
         parts: &[RESTORE, Part::Word("abort", "End the running restore, as long as nothing is changed")],
         help: "End the running restore, as long as nothing is changed",
         build: |_| Some(Command::RestoreAbort),
+    },
+    Row {
+        parts: &[RESTORE, Part::Word("confirm", "Keep what was restored with `confirm-within`")],
+        help: "Keep what was restored with `confirm-within`",
+        build: |_| Some(Command::RestoreConfirm),
     },
     Row {
         parts: &[RESTORE, Part::Word("rollback", "Go back to the configuration before the last restore")],

@@ -51,6 +51,9 @@ fn running(shell: &mut Shell, job: &JobView, status: &Status) {
     field(shell, "Asked for by", &job.by);
     field(shell, "Started", time(job.started));
     field(shell, "Phase", job.phase.as_str());
+    if let Some(until) = job.confirm_until {
+        field(shell, "Confirm until", time(until));
+    }
     standing(shell, status);
 }
 

@@ -2,6 +2,8 @@
 
 use std::net::Ipv6Addr;
 
+use reinstate_api::CONFIRM_WITHIN;
+
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -55,6 +57,11 @@ pub fn uuid(text: &str) -> Option<String> {
     let digits: Vec<usize> = text.split('-').map(str::len).collect();
     let hex = text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit());
     (hex && digits == [8, 4, 4, 4, 12]).then(|| text.to_owned())
+}
+
+/// Minutes for a confirmation.
+pub fn minutes(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|minutes| CONFIRM_WITHIN.contains(minutes))
 }
 
 /// A user on a server.

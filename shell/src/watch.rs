@@ -1,6 +1,7 @@
 //! Watching a job: its phases, its progress, its questions, its end. The job is the agent's; to
 //! stop watching never stops it.
 
+use jiff::Timestamp;
 use reinstate_api::{HistoryEntry, JobKind, JobView, Outcome, Phase, QuestionKind, Status, Texts};
 use uuid::Uuid;
 
@@ -8,6 +9,7 @@ use crate::client::{Event, Events};
 use crate::details;
 use crate::progress::Shown;
 use crate::question::{self, Answered};
+use crate::text::time;
 use crate::{Exit, Flow, Shell};
 
 /// What was shown of a job.
@@ -17,6 +19,8 @@ struct Seen {
     /// What was committed becomes active with a restart.
     restarts: bool,
     notes: usize,
+    /// Until when it has to be confirmed.
+    confirm_until: Option<Timestamp>,
     progress: Shown,
     /// The question that was answered from here.
     answered: Option<u64>,
@@ -66,6 +70,10 @@ fn follow(
             shell.console.line(line);
         }
     }
+    if let Some(until) = job.confirm_until.filter(|_| seen.confirm_until.is_none()) {
+        seen.confirm_until = Some(until);
+        shell.console.line(unconfirmed(until));
+    }
     let question = job.question.as_ref().filter(|question| seen.answered != Some(question.number));
     // Before that question every note is shown, these with it.
     let confirms = question.is_some_and(|question| question.kind == QuestionKind::Confirm);
@@ -114,6 +122,11 @@ fn phase_line(job: &JobView) -> Option<String> {
         Phase::Activating => "Activating the new configuration".into(),
         Phase::Finishing => "Finishing: checking that the appliance is healthy".into(),
     })
+}
+
+/// What has to be done, and until when.
+pub fn unconfirmed(until: Timestamp) -> String {
+    format!("It has to be confirmed: `restore confirm`, until {}; else the old comes back.", time(until))
 }
 
 fn going_down(shell: &mut Shell) -> Flow {

@@ -152,6 +152,8 @@ codes! {
     ConfigurationBroken = "configuration-broken",
     /// The appliance was not healthy after the restart.
     Unhealthy = "unhealthy",
+    /// Nobody confirmed the restored configuration in time.
+    Unconfirmed = "unconfirmed",
     /// The restart did not happen.
     RebootFailed = "reboot-failed",
     /// An admin asked for the way back.

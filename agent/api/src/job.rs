@@ -196,6 +196,9 @@ pub struct JobView {
     pub phase: Phase,
     pub progress: Option<Progress>,
     pub question: Option<Question>,
+    /// Set while the restored configuration waits for `restore confirm`: by then, or the previous one comes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_until: Option<Timestamp>,
     pub details: Option<BackupDetails>,
     /// Empty until the archive's list of files is here; exact once it is whole.
     pub changes: Vec<DomainChange>,

@@ -20,8 +20,8 @@ pub use job::{
     HistoryEntry, HostKey, JobKind, JobView, Lock, Outcome, Phase, Progress, Question, QuestionKind, Status,
 };
 pub use request::{
-    Answer, AnswerRequest, Created, ExtractRequest, Extracted, ImportRequest, Location, Overridden, Override,
-    PublicKey, RestoreRequest, Source, Started, Texts,
+    Answer, AnswerRequest, CONFIRM_WITHIN, Created, ExtractRequest, Extracted, ImportRequest, Location,
+    Overridden, Override, PublicKey, RestoreRequest, Source, Started, Texts,
 };
 pub use secret::Secret;
 

@@ -20,7 +20,14 @@ pub struct RestoreRequest {
     /// Where the admin knows better than a check, said beforehand; each that was needed is kept on record.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub overrides: BTreeSet<Override>,
+    /// Minutes after the restart, 1 to 1,440, within which an admin has to confirm the restored configuration; else
+    /// the present one comes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_within: Option<u32>,
 }
+
+/// Minutes within which an admin may be asked to confirm a restore: one to a day's.
+pub const CONFIRM_WITHIN: std::ops::RangeInclusive<u32> = 1..=1440;
 
 /// A way on against a check of the HA group or of the network: kept on record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

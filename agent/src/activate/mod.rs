@@ -6,8 +6,10 @@
 
 mod accept;
 mod apply;
+mod aside;
 
 pub use accept::{MAX_WHOLE, accept};
+pub use aside::ASIDE;
 
 use reinstate_api::{Code, Failure};
 
@@ -89,8 +91,17 @@ impl Activation<'_> {
                     if cut_short || !forward {
                         self.mark(NOT_WHOLE)?;
                     }
-                    self.next(Job::activating)?;
-                    match self.apply(target) {
+                    // What is a mixture by now was looked at by the activation that began it.
+                    let kept = match forward && !cut_short {
+                        true => self.keep_aside(from, target),
+                        false => Ok(Vec::new()),
+                    };
+                    let (notes, kept) = match kept {
+                        Ok(notes) => (notes, Ok(())),
+                        Err(failure) => (Vec::new(), Err(Unapplied::Untouched(failure))),
+                    };
+                    self.next(|job| job.noting(notes).activating())?;
+                    match kept.and_then(|()| self.apply(target)) {
                         Ok(()) => {
                             self.next(Job::activated)?;
                             return Ok(Done::Activated(target));
@@ -130,6 +141,20 @@ impl Activation<'_> {
         self.mark(NOT_WHOLE).map_err(Unapplied::Untouched)?;
         apply::apply(self.root, self.domains, &generation)?;
         self.unmark().map_err(Unapplied::Touched)
+    }
+
+    /// A sentence for each path that was changed by hand since the snapshot.
+    fn keep_aside(&self, snapshot: u64, target: u64) -> Result<Vec<String>, Failure> {
+        let known = self.store.generation(snapshot).and_then(|snapshot| Ok((snapshot.index()?, snapshot)));
+        let notes = match known {
+            Ok((index, snapshot)) => aside::keep(self.root, self.domains, &snapshot, &index, target)?,
+            // A damaged way back is no reason not to go forward.
+            Err(failure) => {
+                vec![format!("what was changed by hand since the snapshot cannot be told: {failure}")]
+            }
+        };
+        notes.iter().for_each(|note| tracing::warn!("{note}"));
+        Ok(notes)
     }
 
     fn mark(&self, why: &str) -> Result<(), Failure> {

@@ -72,6 +72,18 @@ pub(super) struct Appliance {
     state: StateFile,
 }
 
+/// What every session is told.
+fn unconfirmed(seconds: u64) -> String {
+    let left = match seconds {
+        0..120 => format!("{seconds} seconds"),
+        more => format!("{} minutes", more / 60),
+    };
+    format!(
+        "The restored configuration is not confirmed. Type `restore confirm` within {left}, or the previous \
+         configuration comes back with a restart."
+    )
+}
+
 impl Appliance {
     pub(super) fn open(root: &Path, steps: Arc<dyn Steps>) -> Result<Self, Vec<Failure>> {
         let one = |failure: Failure| vec![failure];
@@ -116,6 +128,7 @@ impl Appliance {
             Work::Import(file) => self.import(file).map(Reply::Created),
             Work::ZeroTouch => self.zero_touch().map(nothing),
             Work::Reboot => systemd::reboot(FAREWELL).map(nothing),
+            Work::Warn { seconds } => systemd::warn(&unconfirmed(seconds)).map(nothing),
             Work::Confine { tree, domain } => Err(match self.domains.get(&domain) {
                 None => Failure::new(Code::NotFound, format!("there is no domain '{domain}'")),
                 Some(domain) => {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::context::Context;
 use super::group::rejoined;
-use super::{Engine, Running, address, flow, view};
+use super::{Engine, Running, address, confirm, flow, view};
 use crate::job::{Job, Stage, Switch};
 use crate::lock::Held;
 use crate::state::State;
@@ -169,6 +169,10 @@ pub(super) async fn decide(context: &Context) {
         }
         for failure in failures {
             tracing::warn!(code = %failure.code, "after going back: {failure}");
+        }
+        if !confirm::stays(context).await? {
+            flow::reboot(context).await;
+            return Ok(());
         }
         let role = present_role(engine).await;
         if role == Role::Control {

@@ -5,6 +5,7 @@ mod afterwards;
 mod bundle;
 mod candidate;
 mod clear;
+mod confirm;
 mod context;
 mod export;
 mod finish;
@@ -22,10 +23,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use reinstate_api::{
-    Answer, AnswerRequest, BACKUP_FOLDER, Code, Failure, JobKind, JobView, Outcome, Phase, QuestionKind,
-    RestoreRequest, Source, Status,
+    Answer, AnswerRequest, BACKUP_FOLDER, CONFIRM_WITHIN, Code, Failure, JobKind, JobView, Outcome, Phase,
+    QuestionKind, RestoreRequest, Source, Status,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use uuid::Uuid;
 
 use crate::bundle::Bundles;
@@ -69,6 +70,8 @@ struct Inner {
     troubles: Mutex<Vec<String>>,
     /// To tell the manager.
     attempts: Attempts,
+    /// An admin has confirmed what was restored.
+    confirmed: Notify,
     /// The other members of the HA group.
     peers: Peers,
     bundles: Bundles,
@@ -115,6 +118,7 @@ impl Engine {
             running: Mutex::new(None),
             troubles: Mutex::default(),
             attempts: Attempts::default(),
+            confirmed: Notify::new(),
             peers,
             bundles: Bundles::default(),
         };
@@ -154,6 +158,11 @@ impl Engine {
                 format!("sftp://{}@{host}:{}{path}", at.user, at.port)
             }
         };
+        if let Some(minutes) = request.confirm_within.filter(|minutes| !CONFIRM_WITHIN.contains(minutes)) {
+            let (least, most) = CONFIRM_WITHIN.into_inner();
+            let why = format!("confirm-within is {minutes} minutes, of {least} to {most}");
+            return Err(Failure::new(Code::BadRequest, why));
+        }
         let work = Work::Restore(request);
         self.begin(kind, reinstate_api::one_line(&shown), by, work)
     }
@@ -232,7 +241,11 @@ impl Engine {
         if running.is_some() {
             return Err(self.busy());
         }
-        let job = Job::new(Uuid::new_v4(), kind, source, by, Timestamp::now());
+        let confirm_within = match &work {
+            Work::Restore(request) => request.confirm_within,
+            Work::Return { .. } | Work::DeleteManager => None,
+        };
+        let job = Job::new(Uuid::new_v4(), kind, source, by, Timestamp::now()).confirm_within(confirm_within);
         let id = job.id;
         self.state()?;
         self.inner.parts.state.update(|state| match &state.job {
@@ -378,6 +391,7 @@ fn view(job: &Job) -> JobView {
         phase: job.phase(),
         progress: None,
         question: None,
+        confirm_until: None,
         details: None,
         changes: Vec::new(),
         notes: job.notes.clone(),

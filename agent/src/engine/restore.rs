@@ -64,6 +64,12 @@ async fn receive_and_ask(
             return company.check(&request.overrides);
         }
         address::foretell(context, facts).await;
+        if let Some(minutes) = request.confirm_within {
+            context.note(format!(
+                "after the restart `restore confirm` has to be typed within {minutes} minutes, or the present \
+                 configuration comes back"
+            ));
+        }
         context.advance(Phase::AwaitingAnswer).map_err(one)?;
         context.confirm().await.map_err(one)?;
         company.agree(context, &request.overrides).await.map_err(one)?;

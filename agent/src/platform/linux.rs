@@ -80,6 +80,10 @@ impl Platform for Linux {
         self.root.run("reboot", &[]).boxed()
     }
 
+    fn warn(&self, seconds: u64) -> BoxFuture<'_, Result<(), Failure>> {
+        async move { self.root.run("warn", &[seconds.to_string()]).await }.boxed()
+    }
+
     fn inactive_units(&self, units: &[String]) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
         let units = units.to_vec();
         async move { self.root.run("inactive", &units).await }.boxed()

@@ -241,6 +241,7 @@ pub fn job(phase: Phase) -> JobView {
         phase,
         progress: None,
         question: None,
+        confirm_until: None,
         details: None,
         changes: Vec::new(),
         notes: Vec::new(),

@@ -36,6 +36,7 @@ pub(super) fn measure(bench: &Bench, archive: &Archive) -> Result<Memory> {
         check: true,
         device: None,
         overrides: BTreeSet::new(),
+        confirm_within: None,
     };
     let begun = Instant::now();
     let _: Started = machine.client().post("/v1/restore", &json!(request))?;
@@ -80,6 +81,7 @@ pub(super) fn after_a_restore(machine: Machine, archive: &Archive) -> Result<f64
         check: false,
         device: None,
         overrides: BTreeSet::new(),
+        confirm_within: None,
     };
     let _: Started = client.post("/v1/restore", &json!(request))?;
     let begun = Instant::now();

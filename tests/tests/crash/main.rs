@@ -2,7 +2,9 @@
 //! and its records say which.
 #![allow(clippy::unwrap_used, reason = "what fails here is the test")]
 
+mod confirm;
 mod damage;
+mod edits;
 mod health;
 mod keys;
 mod phases;

@@ -8,7 +8,7 @@ use std::path::Path;
 use reinstate_agent::tree::Digest;
 
 /// What is not configuration: memory, the agent's own records, backups.
-const LEFT_OUT: [&str; 3] = ["run", "var/lib/reinstate", "var/sf/backup"];
+const LEFT_OUT: [&str; 4] = ["run", "var/lib/reinstate", "var/lib/reinstate-aside", "var/sf/backup"];
 
 /// Each path with its kind, mode, owner, group and content.
 #[derive(Clone, Debug, PartialEq, Eq)]

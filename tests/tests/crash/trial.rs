@@ -33,6 +33,12 @@ impl Job {
         Self { method: "POST", path: "/v1/restore", body: Some(body) }
     }
 
+    /// It has to be confirmed, so many minutes after the restart.
+    pub fn restore_within(scene: &Scene, minutes: u32) -> Self {
+        let body = json!({ "source": { "backup": scene.file }, "confirm_within": minutes });
+        Self { body: Some(body), ..Self::restore(scene) }
+    }
+
     pub fn rollback() -> Self {
         Self { method: "POST", path: "/v1/rollback", body: None }
     }

@@ -1,0 +1,87 @@
+//! What was restored waits for an admin's confirmation, where that was asked for.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use nix::time::{ClockId, clock_gettime};
+use reinstate_api::{Code, Failure};
+
+use super::Engine;
+use super::context::Context;
+
+/// Before the end every session is warned at these numbers of seconds.
+const WARNINGS: [u64; 4] = [600, 300, 120, 60];
+
+impl Engine {
+    /// What was restored stays.
+    ///
+    /// # Errors
+    /// `not-found` where nothing waits for that.
+    pub fn confirm(&self, by: &str) -> Result<(), Failure> {
+        self.record(|state| {
+            let job =
+                state.job.take().ok_or_else(|| Failure::new(Code::NotFound, "no restore is running"))?;
+            state.job = Some(job.confirmed(by)?);
+            Ok(())
+        })?;
+        self.inner.confirmed.notify_waiters();
+        Ok(())
+    }
+}
+
+/// Seconds since the kernel's start.
+fn uptime() -> Result<u64, Failure> {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME)
+        .map_err(|errno| Failure::io("cannot read the clock", &errno.into()))?;
+    Ok(now.tv_sec().unsigned_abs())
+}
+
+/// Waits as long as the record says. False: nobody has confirmed it, and the job goes back by now.
+pub(super) async fn stays(context: &Context) -> Result<bool, Failure> {
+    let engine = &context.engine;
+    loop {
+        // Whoever confirms from here on is heard below.
+        let confirmed = engine.inner.confirmed.notified();
+        tokio::pin!(confirmed);
+        confirmed.as_mut().enable();
+        let now = uptime()?;
+        let asked = engine.record(|state| {
+            let job = state.running()?;
+            let Some(minutes) = job.confirmation.as_ref().map(|confirmation| confirmation.minutes) else {
+                return Ok(None);
+            };
+            let job = job.awaiting(now)?;
+            let left = job.confirmation.as_ref().and_then(|confirmation| confirmation.deadline);
+            let left = left.map_or(0, |deadline| deadline.saturating_sub(now));
+            let late = Failure::new(
+                Code::Unconfirmed,
+                format!("the restored configuration was not confirmed within {minutes} minutes"),
+            )
+            .hint("restore again, and type `restore confirm` in time");
+            state.job = Some(if left == 0 { job.go_back(vec![late.clone()])? } else { job });
+            Ok(Some((left, late)))
+        })?;
+        let (left, late) = match asked {
+            None => {
+                context.show(|view| view.confirm_until = None);
+                return Ok(true);
+            }
+            Some((0, late)) => {
+                crate::log::error(&late);
+                context.note(late.message);
+                return Ok(false);
+            }
+            Some(some) => some,
+        };
+        let until = Timestamp::now() + SignedDuration::from_secs(left as i64);
+        context.show(|view| view.confirm_until = Some(until));
+        engine.refresh();
+        engine.log("the sessions cannot be warned", engine.parts().platform.warn(left).await);
+        tracing::warn!(code = %late.code, "{left} s are left to confirm what was restored");
+        let next = WARNINGS.into_iter().find(|warning| *warning < left).unwrap_or(0);
+        tokio::select! {
+            () = &mut confirmed => {}
+            () = tokio::time::sleep(Duration::from_secs(left - next)) => {}
+        }
+    }
+}
