@@ -114,7 +114,8 @@ impl Domain {
             EntryKind::Link { target } if !self.allows_link(path, target) => Err(Failure::new(
                 Code::ArchiveInvalid,
                 format!("{path} is a link to {}, which domain '{name}' does not declare", one_line(target)),
-            )),
+            )
+            .hint("restore from another backup, or have the link declared in the domain's links")),
             _ => Ok(()),
         }
     }
