@@ -16,7 +16,7 @@ use crate::{Result, doing};
 /// More is not unpacked or moved.
 const MOST: u64 = 64 << 20;
 /// More members are not listed.
-const MEMBERS: usize = 10_000;
+const MEMBERS: usize = 1_000;
 /// Of a long name, an extended header or a list.
 const WHOLE: u64 = 16 << 20;
 const SIZE: u64 = 512;
@@ -141,9 +141,9 @@ impl Foreign {
     }
 
     fn look(&mut self) -> Result<()> {
-        let mut at = 0;
+        let mut at = 0_u64;
         let (mut name, mut link) = (None, None);
-        while at + SIZE <= self.length && self.headers.len() < MEMBERS {
+        while at.saturating_add(SIZE) <= self.length && self.headers.len() < MEMBERS {
             let mut block: Block = [0; SIZE as usize];
             self.file.read_exact_at(&mut block, at)?;
             let content = at + SIZE;
@@ -152,7 +152,7 @@ impl Foreign {
                 continue;
             }
             let size = number(&block[124..136]);
-            at = content.saturating_add(size.next_multiple_of(SIZE).max(size));
+            at = content.saturating_add(size.checked_next_multiple_of(SIZE).unwrap_or(u64::MAX));
             let flag = block[156];
             match flag {
                 b'L' => name = Some(self.text(content, size)?),

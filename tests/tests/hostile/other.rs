@@ -18,7 +18,7 @@ fn bytes() -> Vec<Nasty> {
         b"07070100000001000081a4000000000000000000000001000000000000000500000000000000000000000000000000\
                  0000000700000000canary\0\0";
     vec![
-        ("bytes-random", random, REFUSED),
+        ("bytes-random", random, "  moved refused "),
         ("bytes-text", b"#!/bin/sh\nexit 1\n".repeat(100), REFUSED),
         ("bytes-cpio", cpio.to_vec(), REFUSED),
         ("bytes-old-cpio", b"070707000000000000000644000000000000000001".to_vec(), REFUSED),
