@@ -35,6 +35,7 @@ impl Database {
     pub fn parse(path: &TreePath, text: &[u8]) -> Result<Self, Failure> {
         let invalid = |why: &str| {
             Failure::new(Code::ArchiveInvalid, format!("{path} is not an account database: {why}"))
+                .hint("set that file right on the appliance that it is of, and make another backup")
         };
         let text = std::str::from_utf8(text).map_err(|_| invalid("it is not UTF-8 text"))?;
         let mut seen = BTreeSet::new();

@@ -96,7 +96,7 @@ impl Domain {
         if !self.owns(path) {
             return Err(refused(format!("domain '{name}' does not own it")));
         }
-        if path.file_name().starts_with(TEMPORARY) {
+        if path.as_str().split('/').any(|part| part.starts_with(TEMPORARY)) {
             return Err(refused("its name is one that activation uses itself".into()));
         }
         // Below an owned folder everything may be a folder; the owned paths are what they are declared.
@@ -114,7 +114,8 @@ impl Domain {
             EntryKind::Link { target } if !self.allows_link(path, target) => Err(Failure::new(
                 Code::ArchiveInvalid,
                 format!("{path} is a link to {}, which domain '{name}' does not declare", one_line(target)),
-            )),
+            )
+            .hint("restore from another backup, or have the link declared in the domain's links")),
             _ => Ok(()),
         }
     }
@@ -311,6 +312,23 @@ mod tests {
         });
         let failures = Domains::from_drop_ins(&files).unwrap_err();
         assert!(failures[0].message.contains("/etc/x/y") && failures[0].message.contains("'a'"));
+    }
+
+    #[test]
+    fn nothing_comes_under_a_name_that_activation_takes_away_itself() {
+        let domains = domain("name = 'a'\nversion = 1\nrestore = 'replace'\npaths = ['/etc/a/']\n").unwrap();
+        let entry = |path: &str| Entry {
+            path: path.parse().unwrap(),
+            mode: 0o755,
+            owner: "root".into(),
+            group: "root".into(),
+            kind: EntryKind::Folder,
+        };
+        let a = domains.get("a").unwrap();
+        a.accepts(&entry("etc/a/.reinstate-old/b")).unwrap();
+        for path in ["etc/a/.reinstate-new.b", "etc/a/.reinstate-new.b/c", "etc/a/b/.reinstate-new./c/d"] {
+            assert_eq!(a.accepts(&entry(path)).unwrap_err().code, Code::PathNotOwned, "{path}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod fault;
 pub mod fleetlock;
 pub mod forge;
 pub mod group;
+pub mod hostile;
 pub mod link;
 pub mod machine;
 pub mod manager;

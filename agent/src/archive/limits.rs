@@ -8,7 +8,7 @@ use crate::tree::TreePath;
 pub struct Limits {
     /// Content of all files together, in bytes.
     pub bytes: u64,
-    /// Files, folders and links together.
+    /// Files, folders and links together, and the folders that they are in.
     pub files: u64,
     /// Levels below a domain's root; a path never has more than [`TreePath::MAX_DEPTH`].
     pub depth: usize,

@@ -88,7 +88,7 @@ impl Sums {
         if let Some(name) = digests.keys().next() {
             return Err(invalid(format!("{SUMS} has a digest of {}, but no such file", shown(name))));
         }
-        check_folders(&index)?;
+        check_folders(&index, limits)?;
         check_totals(&index, manifest)?;
         Ok(Self { index })
     }
@@ -151,11 +151,16 @@ fn twice(at: &str, name: &str) -> Failure {
     invalid(format!("{at} lists {} a second time", shown(name)))
 }
 
-/// Whatever is listed above a member is a folder.
-fn check_folders(index: &Index) -> Result<(), Failure> {
+/// Whatever is listed above a member is a folder; what is not listed is one all the same, and counts.
+fn check_folders(index: &Index, limits: &Limits) -> Result<(), Failure> {
+    let (mut all, mut last) = (index.count(), None);
     for (domain, entry) in index.iter() {
         let mut above = entry.path.parent();
         while let Some(path) = above {
+            // What is below one folder follows each other: so each is counted at the first.
+            let is_new =
+                last.is_none_or(|(other, last): (&str, &TreePath)| other != domain || !last.is_below(&path));
+            all += u64::from(is_new && index.get(domain, &path).is_none());
             if index.get(domain, &path).is_some_and(|entry| !entry.is_folder()) {
                 let (name, above) = (member_name(domain, &entry.path), member_name(domain, &path));
                 let why = format!("below {}, which is no folder", shown(above));
@@ -163,8 +168,14 @@ fn check_folders(index: &Index) -> Result<(), Failure> {
             }
             above = path.parent();
         }
+        last = Some((domain, &entry.path));
     }
-    Ok(())
+    match all > limits.files {
+        true => {
+            Err(too_large(format_args!("members in {SUMS}, with the folders above them"), all, limits.files))
+        }
+        false => Ok(()),
+    }
 }
 
 fn check_totals(index: &Index, manifest: &Manifest) -> Result<(), Failure> {

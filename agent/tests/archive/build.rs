@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use reinstate_agent::tree::Digest;
 
-use crate::sample::manifest;
+use super::sample::manifest;
 
 pub type Block = [u8; 512];
 

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod first_members;
+mod floods;
 mod headers;
 mod kinds;
 mod listed;

@@ -5,7 +5,7 @@
 mod corpus;
 mod daemon;
 mod figures;
-mod process;
+pub(crate) mod process;
 mod receiver;
 
 use std::ffi::OsString;

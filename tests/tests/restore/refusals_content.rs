@@ -1,7 +1,7 @@
 //! What an archive holds, each thing wrong alone and every digest right: nothing is changed.
 
 use reinstate_api::Code;
-use reinstate_tests::appliance::Appliance;
+use reinstate_tests::appliance::{Appliance, reference_profile};
 use reinstate_tests::forge::{self, Forge};
 
 use crate::scene::{FILE, Refused, Scene};
@@ -85,6 +85,14 @@ fn a_path_of_the_image_in_an_owned_folder_is_refused() {
 }
 
 #[test]
+fn a_name_that_activation_uses_itself_is_refused_also_as_a_folder() {
+    for path in ["etc/nftables.d/.reinstate-new.1", "etc/nftables.d/.reinstate-new.1/10-hidden.nft"] {
+        refused(|forge| forge.put("firewall", path, "x\n").unwrap())
+            .alone(Code::PathNotOwned, &[path, "activation uses itself"]);
+    }
+}
+
+#[test]
 fn a_notify_script_of_keepalived_is_refused() {
     let refused = with_line("ha", "etc/keepalived/keepalived.conf", "notify \"/tmp/run-me\"");
     refused.alone(Code::LineRefused, &["/etc/keepalived/keepalived.conf", "notify", "/tmp/run-me"]);
@@ -100,6 +108,85 @@ fn a_firewall_file_that_includes_others_is_refused() {
 fn an_sshd_directive_that_runs_a_program_is_refused() {
     let refused = with_line("ssh", "etc/ssh/sshd_config", "ForceCommand /tmp/run-me");
     refused.alone(Code::LineRefused, &["/etc/ssh/sshd_config", "ForceCommand"]);
+}
+
+#[test]
+fn a_drop_in_of_sshd_that_runs_a_program_is_refused() {
+    let path = "etc/ssh/sshd_config.d/90-more.conf";
+    for line in ["AuthorizedKeysCommand /tmp/run-me", "Subsystem sftp /tmp/run-me"] {
+        refused(|forge| forge.put("ssh", path, &format!("{line}\n")).unwrap())
+            .alone(Code::LineRefused, &["/etc/ssh/sshd_config.d/90-more.conf", line]);
+    }
+}
+
+const UPDOWN: (&str, &str) =
+    ("etc/swanctl/conf.d/evil.conf", "connections { a { children { a { updown = /tmp/run-me } } } }\n");
+
+#[test]
+fn an_updown_script_of_the_vpn_is_taken_off_with_the_vpn() {
+    let scene = Scene::new(Appliance::replacement());
+    let mut forge = Forge::open(&scene.donor.archive).unwrap();
+    forge.put("vpn", UPDOWN.0, UPDOWN.1).unwrap();
+    scene.keep(FILE, &forge.write().unwrap());
+    scene.restore_here();
+    assert!(!scene.root().join(UPDOWN.0).exists());
+    let notes = &scene.history()[0].notes;
+    assert!(notes.iter().any(|note| note.contains(UPDOWN.0) && note.contains("was taken off")), "{notes:?}");
+}
+
+#[test]
+fn an_updown_script_is_refused_where_the_vendor_has_the_vpn_restored() {
+    let text = std::fs::read_to_string(reference_profile().join("domains.d/vpn.toml")).unwrap();
+    let replaced = text.replace("restore = \"remove\"", "restore = \"replace\"");
+    assert_ne!(replaced, text);
+    let scene = Scene::new(Appliance::replacement().domain_override("vpn", &replaced));
+    let mut forge = Forge::open(&scene.donor.archive).unwrap();
+    forge.put("vpn", UPDOWN.0, UPDOWN.1).unwrap();
+    scene.keep(FILE, &forge.write().unwrap());
+    scene
+        .refused_here()
+        .alone(Code::LineRefused, &["/etc/swanctl/conf.d/evil.conf", "updown", "/tmp/run-me"]);
+}
+
+#[test]
+fn system_accounts_of_the_backup_do_not_change_those_that_are_here() {
+    let scene = Scene::new(Appliance::replacement());
+    let mut forge = Forge::open(&scene.donor.archive).unwrap();
+    for (path, from, to) in [
+        ("etc/passwd", "daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin", "daemon:x:1005:0:::/usr/bin/bash"),
+        ("etc/passwd", "sshd:x:101:65534::/run/sshd:/usr/sbin/nologin", "sshd:x:101:42::/:/usr/bin/bash"),
+        ("etc/shadow", "root:*:", "root:$6$known$password:"),
+        ("etc/shadow", "daemon:*:", "daemon:$6$known$password:"),
+    ] {
+        let text = forge.text("users", path).unwrap();
+        assert!(text.contains(from), "{text}");
+        forge.put("users", path, &text.replacen(from, to, 1)).unwrap();
+    }
+    let passwd = forge.text("users", "etc/passwd").unwrap();
+    forge.put("users", "etc/passwd", &(passwd + "games:x:5:60::/:/usr/bin/bash\n")).unwrap();
+    scene.keep(FILE, &forge.write().unwrap());
+    // With the donor's people, and this appliance's own system.
+    scene.restore_here();
+}
+
+#[test]
+fn an_account_outside_the_numbers_of_people_does_not_come_to_life() {
+    let scene = Scene::new(Appliance::replacement());
+    let mut forge = Forge::open(&scene.donor.archive).unwrap();
+    let mut passwd = forge.text("users", "etc/passwd").unwrap();
+    for number in ["7", "101", "999", "65534", " 1005", "-1", ""] {
+        passwd += &format!("eve{}:x:{number}:1001::/home/eve:/usr/bin/reinstate-shell\n", passwd.len());
+    }
+    forge.put("users", "etc/passwd", &passwd).unwrap();
+    scene.keep(FILE, &forge.write().unwrap());
+    scene.restore_here();
+}
+
+#[test]
+fn an_account_that_stands_twice_with_two_numbers_is_refused() {
+    let line = "alice:x:7:42::/home/alice:/usr/bin/reinstate-shell";
+    let refused = with_line("users", "etc/passwd", line);
+    refused.alone(Code::ArchiveInvalid, &["/etc/passwd", "'alice' stands in it twice"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Names of members.
 
-use super::{changed, failure, good, refused};
+use super::{accepted, changed, failure, good, refused};
 use crate::build::{archive, file, folder, gnu_long, link, member, pax, pax_record, put};
 
 #[test]
@@ -79,4 +79,32 @@ fn names_deeper_or_longer_than_the_limits_are_refused() {
     let long = format!("config/net/{}", "dir/".repeat(300));
     refused(&archive(vec![file("x").after(pax(pax_record("path", &long))).unlisted()]), &["1211 bytes"]);
     refused(&archive(vec![file("x").after(gnu_long(b'L', long)).unlisted()]), &["1212 bytes"]);
+}
+
+#[test]
+fn names_that_differ_only_by_case_or_by_unicode_form_are_different_names() {
+    // ext4 and tmpfs, which appliances have, compare bytes: none of these takes another's place.
+    let names = [
+        "config/net/etc/hosts",
+        "config/net/etc/HOSTS",
+        "config/net/Etc/hosts",
+        "config/net/etc/caf\u{e9}",
+        "config/net/etc/cafe\u{301}",
+        "config/net/etc/\u{fb01}le",
+        "config/net/etc/file",
+        "config/net/etc/\u{212a}",
+        "config/net/etc/K",
+        "config/net/etc/k",
+    ];
+    let members = names.iter().map(|name| member(name, b'0', name.as_bytes()));
+    let contents = accepted(&archive(members.collect())).contents;
+    assert_eq!(contents.len(), names.len());
+    for name in names {
+        let path = name.strip_prefix("config/net/").unwrap();
+        assert_eq!(contents[&("net".into(), path.into())], name.as_bytes());
+    }
+    let other_form = file("config/net/etc/cafe\u{301}").unlisted();
+    refused(&archive(vec![file("config/net/etc/caf\u{e9}"), other_form]), &["is not listed"]);
+    let other_case = file("config/net/etc/Hosts").unlisted();
+    refused(&archive(vec![good(), other_case]), &["'config/net/etc/Hosts' is not listed"]);
 }
