@@ -8,10 +8,11 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use reinstate_agent::cli;
 use reinstate_agent::files::{Direct, Step, Steps};
@@ -46,8 +47,49 @@ pub enum Kind {
     Pause(Phase),
     /// Writes a byte to this file at each durable step.
     Count(PathBuf),
+    /// From the durable step of this number on, the disk is in trouble; what failed goes to standard error.
+    Trouble(Trouble, u64),
     /// Writes each step down, into the trace in this folder.
     Record(PathBuf),
+}
+
+/// What a disk may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nothing more fits.
+    NoSpace,
+    /// Nothing at all can be changed.
+    ReadOnly,
+    /// The first write fails.
+    Write,
+    /// The first sync fails. Whoever syncs the same file again, as if that could make it good, is ended.
+    Sync,
+}
+
+impl Trouble {
+    pub const ALL: [Trouble; 4] = [Trouble::NoSpace, Trouble::ReadOnly, Trouble::Write, Trouble::Sync];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::NoSpace => "no-space",
+            Self::ReadOnly => "read-only",
+            Self::Write => "write",
+            Self::Sync => "sync",
+        }
+    }
+
+    /// The error that the step gets.
+    fn error(self, step: &Step<'_>, is_first: bool) -> Option<Errno> {
+        let grows = matches!(step, Step::Create(_) | Step::Write(..) | Step::MakeFolder(_) | Step::Link(_));
+        match self {
+            Self::NoSpace => grows.then_some(Errno::ENOSPC),
+            Self::ReadOnly => Some(Errno::EROFS),
+            Self::Write => (is_first && matches!(step, Step::Write(..))).then_some(Errno::EIO),
+            Self::Sync => {
+                (is_first && matches!(step, Step::Sync(_) | Step::SyncAll(_))).then_some(Errno::EIO)
+            }
+        }
+    }
 }
 
 impl Fault {
@@ -77,6 +119,7 @@ impl Fault {
             Kind::Hold(step) => ("hold", step.to_string().into()),
             Kind::Pause(phase) => ("pause", phase.as_str().into()),
             Kind::Count(path) => ("count", path.clone().into_os_string()),
+            Kind::Trouble(trouble, from) => ("trouble", format!("{}:{from}", trouble.as_str()).into()),
             Kind::Record(folder) => ("record", folder.clone().into_os_string()),
         };
         ["fault".into(), self.verb.into(), kind.into(), value]
@@ -106,9 +149,57 @@ pub fn run(program: PathBuf, words: impl Iterator<Item = OsString>) -> ExitCode 
 }
 
 fn decorator(kind: &OsString, value: &OsString) -> crate::Result<Arc<dyn Steps>> {
-    match kind == "record" {
-        true => Ok(Arc::new(Recorder::new(Path::new(value))?)),
-        false => Ok(Arc::new(Trap::new(kind, value)?)),
+    Ok(match kind.to_str() {
+        Some("record") => Arc::new(Recorder::new(Path::new(value))?),
+        Some("trouble") => Arc::new(BadDisk::new(value)?),
+        _ => Arc::new(Trap::new(kind, value)?),
+    })
+}
+
+/// A disk in trouble.
+struct BadDisk {
+    trouble: Trouble,
+    from: u64,
+    done: AtomicU64,
+    failed: Mutex<Option<PathBuf>>,
+}
+
+impl BadDisk {
+    fn new(value: &OsString) -> crate::Result<Self> {
+        let text = value.to_string_lossy();
+        let (name, from) = text.split_once(':').ok_or("trouble is NAME:STEP")?;
+        let trouble = Trouble::ALL.into_iter().find(|trouble| trouble.as_str() == name);
+        let trouble = trouble.ok_or_else(|| format!("there is no trouble '{name}'"))?;
+        Ok(Self { trouble, from: from.parse()?, done: AtomicU64::new(0), failed: Mutex::default() })
+    }
+}
+
+impl Steps for BadDisk {
+    fn step(&self, step: Step<'_>, run: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
+        let number = self.done.fetch_add(1, Ordering::SeqCst);
+        let mut failed = self.failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match (&*failed, &step) {
+            (Some(file), Step::Sync(path))
+                if self.trouble == Trouble::Sync && file == path && path.is_file() =>
+            {
+                eprintln!("fault: {} is synced again", path.display());
+                std::process::abort();
+            }
+            // Another file of the same name.
+            (Some(file), Step::Create(path) | Step::Remove(path)) if file == path => {
+                *failed = Some(PathBuf::new());
+            }
+            _ => {}
+        }
+        let error = self.trouble.error(&step, failed.is_none()).filter(|_| number >= self.from);
+        let Some(error) = error else { return run() };
+        eprintln!("fault: step {number}, {step:?}: {error}");
+        if let Step::Sync(path) = step {
+            *failed = Some(path.to_owned());
+        } else {
+            failed.get_or_insert_default();
+        }
+        Err(error.into())
     }
 }
 

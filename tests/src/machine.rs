@@ -36,6 +36,9 @@ const JOB: Duration = Duration::from_secs(300);
 /// The file by which the agent asks for a reboot, below the root.
 const REBOOT: &str = "run/reinstate/reboot";
 
+/// The library that sets a process's clock.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
 /// One machine. Dropping it kills everything that it started.
 pub struct Machine {
     power: Power,
@@ -67,6 +70,8 @@ struct State {
     failed: Option<String>,
     gone: bool,
     fault: Option<Fault>,
+    /// What the clock shows, as faketime takes it; unset, the time.
+    clock: Option<String>,
     /// Where every process writes its durable steps down.
     trace: Option<Trace>,
 }
@@ -106,6 +111,11 @@ impl Machine {
     /// The next process of the agent that runs `fault`'s verb does not get past it.
     pub fn arm(&self, fault: Fault) {
         self.shared().lock().fault = Some(fault);
+    }
+
+    /// From the next boot on the clock of the appliance is wrong by so much, as faketime takes it: `-20y`.
+    pub fn set_clock(&self, wrong_by: Option<&str>) {
+        self.shared().lock().clock = wrong_by.map(str::to_owned);
     }
 
     /// From the next boot on, whatever runs writes its durable steps down.
@@ -486,17 +496,17 @@ impl Shared {
             let recorder = state.trace.as_ref().map(record);
             recorder.or_else(|| state.fault.take_if(|fault| fault.applies(verb)))
         };
-        let child = Command::new(&self.program)
-            .args(fault.iter().flat_map(Fault::words))
-            .arg("reinstated")
-            .arg("--root")
-            .arg(&self.root)
-            .arg(verb)
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn();
+        let mut command = Command::new(&self.program);
+        command.args(fault.iter().flat_map(Fault::words)).arg("reinstated").arg("--root").arg(&self.root);
+        command.arg(verb).process_group(0).stdin(Stdio::null());
+        if let Some(clock) = &self.lock().clock {
+            // What measures how long something takes is not set with the clock.
+            command
+                .env("FAKETIME", clock)
+                .env("LD_PRELOAD", FAKETIME)
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
+        let child = command.stdout(log.try_clone()?).stderr(log).spawn();
         doing("start", &self.program, child)
     }
 

@@ -1,13 +1,12 @@
 //! A restore that has to be confirmed stays only where somebody says so in time.
 
 use std::fs;
-use std::process::{Command, Stdio};
 
 use reinstate_agent::job::Confirmation;
 use reinstate_api::{Code, Outcome, Phase, Status};
 use serde_json::json;
 
-use crate::scene::{AGENT, PROGRAM, Scene, Stage, until};
+use crate::scene::{AGENT, Scene, Stage, until};
 use crate::trial::{Job, Trial};
 
 /// Restored, healthy, and waiting.
@@ -34,17 +33,6 @@ fn say(trial: &Trial, command: &str) -> (String, Option<i32>) {
     (String::from_utf8(output.stdout).unwrap(), output.status.code())
 }
 
-/// What somebody sees who logs in.
-fn greeting(trial: &Trial) -> String {
-    let session = Command::new(PROGRAM)
-        .args(["shell", "--socket"])
-        .arg(trial.root.join(reinstate_api::SOCKET))
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    String::from_utf8(session.stdout).unwrap()
-}
-
 #[test]
 fn a_restore_that_is_confirmed_in_time_stays_and_by_whom_is_on_record() {
     let scene = Scene::get();
@@ -55,7 +43,7 @@ fn a_restore_that_is_confirmed_in_time_stays_and_by_whom_is_on_record() {
         Some(Phase::Finishing),
         "the lock"
     );
-    let greeting = greeting(&trial);
+    let greeting = trial.greeting();
     assert!(greeting.contains("`restore confirm`"), "{greeting}");
     let (said, status) = say(&trial, "restore confirm");
     assert_eq!((said.as_str(), status), ("Confirmed. What was restored stays.\n", Some(0)));

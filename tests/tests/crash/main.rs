@@ -15,4 +15,6 @@ mod returns;
 mod scene;
 mod steps;
 mod syncs;
+mod table;
 mod trial;
+mod trouble;

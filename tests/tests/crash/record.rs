@@ -31,6 +31,8 @@ fn a_record_that_cannot_be_read_is_kept_and_nothing_is_touched() {
         trial.machine.start().unwrap();
         let status = trial.machine.status().unwrap();
         assert!(status.warnings.iter().any(|w| w.contains("state.toml")), "{why}: {status:?}");
+        let greeting = trial.greeting();
+        assert!(greeting.contains("Warning: ") && greeting.contains("state.toml"), "{why}: {greeting}");
         for job in [Job::restore(&scene), Job::rollback(), Job::factory(), Job::delete_manager()] {
             let (code, answer) = job.ask(&trial.machine.client()).unwrap();
             assert!(code >= 400, "{why}: {answer}");

@@ -151,6 +151,17 @@ impl Trial {
         steps
     }
 
+    /// What somebody sees who logs in.
+    pub fn greeting(&self) -> String {
+        let session = Command::new(PROGRAM)
+            .args(["shell", "--socket"])
+            .arg(self.root.join(reinstate_api::SOCKET))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        String::from_utf8(session.stdout).unwrap()
+    }
+
     pub fn state(&self) -> State {
         match fs::read_to_string(self.root.join(AGENT).join("state.toml")) {
             Ok(text) => toml::from_str(&text).unwrap(),
@@ -226,6 +237,20 @@ impl Trial {
         assert_eq!(failures[0].code, code, "{failures:?}");
         self.assert_is(old, "rolled back");
         self.assert_clean("rolled back");
+    }
+
+    /// After a disk that was in trouble and is so no more: as [`Trial::assert_old_or_new`], or taken back and saying
+    /// why. True where it is the new one.
+    pub fn assert_decided(&self, old: &Picture, new: &Picture, why: &str) -> bool {
+        match self.history().first().map(|entry| &entry.outcome) {
+            Some(Outcome::Failed { failures } | Outcome::RolledBack { failures }) => {
+                self.assert_clean(why);
+                self.assert_is(old, why);
+                assert!(!failures.is_empty() && failures.iter().all(|f| !f.message.is_empty()), "{why}");
+                false
+            }
+            _ => self.assert_old_or_new(old, new, 0, why),
+        }
     }
 
     /// After a crash and a start: wholly old and on record as interrupted, or wholly new and on
