@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::must;
+use crate::{Result, must};
 
 /// A disk over another one that is only read.
 pub(super) fn overlay(backing: &Path, disk: &Path) {
@@ -29,13 +29,25 @@ pub fn raw_copy(disk: &Path, raw: &Path) -> PathBuf {
 
 /// Shows the root file system of a raw disk that no machine has.
 pub fn with_root<T>(raw: &Path, look: impl FnOnce(&Path) -> T) -> T {
-    let root = tempfile::tempdir().unwrap();
-    let offset = largest_partition(&mut File::open(raw).unwrap());
-    must(Command::new("mount").args(["-o", &format!("loop,offset={offset}")]).arg(raw).arg(root.path()));
+    try_with_root(raw, look).unwrap()
+}
+
+/// The same with a disk that may be damaged.
+///
+/// # Errors
+/// What the kernel says of a file system that it does not mount.
+pub fn try_with_root<T>(raw: &Path, look: impl FnOnce(&Path) -> T) -> Result<T> {
+    let root = tempfile::tempdir()?;
+    let offset = largest_partition(&mut File::open(raw)?);
+    let options = format!("loop,offset={offset}");
+    let done = Command::new("mount").args(["-o", &options]).arg(raw).arg(root.path()).output()?;
+    if !done.status.success() {
+        return Err(format!("it is not mounted: {}", String::from_utf8_lossy(&done.stderr).trim()).into());
+    }
     let mounted = Mounted(root.path());
     let seen = look(mounted.0);
     drop(mounted);
-    seen
+    Ok(seen)
 }
 
 struct Mounted<'a>(&'a Path);

@@ -6,7 +6,6 @@ mod damage;
 mod health;
 mod keys;
 mod phases;
-mod picture;
 mod record;
 mod returns;
 mod scene;
