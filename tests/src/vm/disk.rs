@@ -8,6 +8,9 @@ use std::process::Command;
 
 use crate::{Result, must};
 
+/// How the error begins where a file system is too damaged to be looked at.
+pub const NOT_MOUNTED: &str = "it is not mounted";
+
 /// A disk over another one that is only read.
 pub(super) fn overlay(backing: &Path, disk: &Path) {
     let format = backing.extension().and_then(OsStr::to_str).expect("a disk's name ends with its format");
@@ -35,14 +38,14 @@ pub fn with_root<T>(raw: &Path, look: impl FnOnce(&Path) -> T) -> T {
 /// The same with a disk that may be damaged.
 ///
 /// # Errors
-/// What the kernel says of a file system that it does not mount.
+/// [`NOT_MOUNTED`], and what `mount` says.
 pub fn try_with_root<T>(raw: &Path, look: impl FnOnce(&Path) -> T) -> Result<T> {
     let root = tempfile::tempdir()?;
     let offset = largest_partition(&mut File::open(raw)?);
     let options = format!("loop,offset={offset}");
     let done = Command::new("mount").args(["-o", &options]).arg(raw).arg(root.path()).output()?;
     if !done.status.success() {
-        return Err(format!("it is not mounted: {}", String::from_utf8_lossy(&done.stderr).trim()).into());
+        return Err(format!("{NOT_MOUNTED}: {}", String::from_utf8_lossy(&done.stderr).trim()).into());
     }
     let mounted = Mounted(root.path());
     let seen = look(mounted.0);

@@ -34,7 +34,7 @@ use crate::outside::{self, Reached};
 pub use console::Console;
 pub(crate) use disk::largest_partition;
 use disk::overlay;
-pub use disk::{raw_copy, try_with_root, with_root};
+pub use disk::{NOT_MOUNTED, raw_copy, try_with_root, with_root};
 pub use hardware::{Bus, Firmware, Hardware, Link};
 pub use medium::{Format, Medium};
 pub use qmp::Qmp;
