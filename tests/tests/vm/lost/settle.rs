@@ -94,7 +94,7 @@ pub fn settle(root: &Path) -> Result<Settled> {
     })
 }
 
-/// They are the image's own programs, and run as the daemon's user.
+/// Health is asked without them: they are the image's programs, confined as the daemon's user, and a folder has neither.
 fn without_checkers(root: &Path) -> Result<()> {
     for domain in fs::read_dir(root.join("usr/lib/reinstate/domains.d"))? {
         let path = domain?.path();
