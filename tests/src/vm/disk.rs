@@ -5,7 +5,9 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
+use super::until;
 use crate::{Result, must};
 
 /// How the error begins where a file system is too damaged to be looked at.
@@ -57,7 +59,10 @@ struct Mounted<'a>(&'a Path);
 
 impl Drop for Mounted<'_> {
     fn drop(&mut self) {
-        must(Command::new("umount").arg(self.0));
+        // A process that was killed has its files open until it has gone.
+        until("the end of all who use the disk", Duration::from_secs(60), || {
+            Command::new("umount").arg(self.0).output().unwrap().status.success().then_some(())
+        });
     }
 }
 
