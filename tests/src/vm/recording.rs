@@ -22,8 +22,10 @@ const FLUSH: u64 = 1;
 const FUA: u64 = 2;
 const DISCARD: u64 = 4;
 
-/// What a disk writes wholly or not at all.
 const SECTOR: u64 = 512;
+
+/// What reaches a disk wholly or not at all: a file system counts on it, with its superblock for instance.
+const BLOCK: u64 = 4096;
 
 /// Every write and flush, in order. A position is a number of entries: those before it have happened.
 pub struct Recording {
@@ -51,9 +53,8 @@ pub struct Write {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Dropped,
-    /// Of each so many bytes it is drawn whether they are written.
+    /// Of each of its blocks it is drawn whether it is written.
     Torn {
-        grain: u64,
         seed: u64,
     },
 }
@@ -116,14 +117,14 @@ impl Recording {
             match fates.get(&at) {
                 Some(Fate::Dropped) => {}
                 None => disk.write_all_at(&self.content(write)?, write.at)?,
-                Some(Fate::Torn { grain, seed }) => {
+                Some(Fate::Torn { seed }) => {
                     let mut random = Xoshiro256PlusPlus::seed_from_u64(*seed);
                     let content = self.content(write)?;
-                    for (bytes, at) in
-                        content.chunks(*grain as usize).zip((write.at..).step_by(*grain as usize))
+                    for (block, at) in
+                        content.chunks(BLOCK as usize).zip((write.at..).step_by(BLOCK as usize))
                     {
                         if random.random_bool(0.5) {
-                            disk.write_all_at(bytes, at)?;
+                            disk.write_all_at(block, at)?;
                         }
                     }
                 }
@@ -131,24 +132,25 @@ impl Recording {
         }
         Ok(())
     }
-}
 
-impl Fate {
     /// Draws what becomes of some writes; at least one of them is lost. `share` of them are kept.
-    pub fn draw(writes: &[usize], share: f64, random: &mut Xoshiro256PlusPlus) -> BTreeMap<usize, Self> {
-        let fate = |random: &mut Xoshiro256PlusPlus| match random.random_range(0..4) {
-            0 => Self::Torn { grain: SECTOR, seed: random.random() },
-            1 => Self::Torn { grain: 8 * SECTOR, seed: random.random() },
-            _ => Self::Dropped,
-        };
+    pub fn draw(
+        &self,
+        writes: &[usize],
+        share: f64,
+        random: &mut Xoshiro256PlusPlus,
+    ) -> BTreeMap<usize, Fate> {
+        let is_long = |at| matches!(self.entries[at], Entry::Write(write) if write.length > BLOCK);
         let mut fates = BTreeMap::new();
-        for write in writes {
-            if !random.random_bool(share) {
-                fates.insert(*write, fate(random));
+        for at in writes {
+            if random.random_bool(share) {
+                continue;
             }
+            let is_torn = is_long(*at) && random.random_bool(0.5);
+            fates.insert(*at, if is_torn { Fate::Torn { seed: random.random() } } else { Fate::Dropped });
         }
         if fates.is_empty() && !writes.is_empty() {
-            fates.insert(writes[random.random_range(0..writes.len())], Self::Dropped);
+            fates.insert(writes[random.random_range(0..writes.len())], Fate::Dropped);
         }
         fates
     }
@@ -195,29 +197,29 @@ mod tests {
             (0, FLUSH, vec![]),
             (1, 0, vec![3]),
             (2, FUA, vec![4]),
-            (3, 0, vec![5, 6, 7, 8, 9, 10, 11, 12]),
+            (3, 0, (5..69).collect()),
         ])
     }
 
     /// The first byte of each sector.
     fn disk(recording: &Recording, until: usize, fates: &BTreeMap<usize, Fate>) -> Vec<u8> {
         let disk = tempfile::tempfile().unwrap();
-        disk.set_len(12 * 512).unwrap();
+        disk.set_len(68 * 512).unwrap();
         recording.replay(0..until, fates, &disk).unwrap();
         let first = |sector: u64| {
             let mut byte = [0];
             disk.read_exact_at(&mut byte, sector * 512).unwrap();
             byte[0]
         };
-        (0..12).map(first).collect()
+        (0..68).map(first).collect()
     }
 
     #[test]
     fn a_disk_is_what_was_written_until_a_moment() {
         let (recording, none) = (sample(), BTreeMap::new());
-        assert_eq!(disk(&recording, 2, &none), [1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(disk(&recording, 3, &none), [1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(disk(&recording, 5, &none), [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0]);
+        assert_eq!(disk(&recording, 2, &none)[..5], [1, 2, 0, 0, 0]);
+        assert_eq!(disk(&recording, 3, &none)[..5], [1, 3, 0, 0, 0]);
+        assert_eq!(disk(&recording, 5, &none)[..5], [1, 3, 4, 5, 6]);
     }
 
     #[test]
@@ -231,20 +233,26 @@ mod tests {
     #[test]
     fn a_dropped_write_leaves_what_was_there_and_a_torn_one_a_part_of_itself() {
         let recording = sample();
-        let fates = BTreeMap::from([(2, Fate::Dropped), (4, Fate::Torn { grain: 512, seed: 1 })]);
+        let fates = BTreeMap::from([(2, Fate::Dropped), (4, Fate::Torn { seed: 1 })]);
         let left = disk(&recording, 5, &fates);
         assert_eq!(left[..3], [1, 2, 4]);
-        let torn = &left[3..11];
-        assert!(torn.contains(&0) && torn.iter().any(|byte| *byte > 0), "{torn:?}");
-        assert!(torn.iter().zip(5..).all(|(is, was)| *is == 0 || *is == was), "{torn:?}");
+        let torn: Vec<_> = left[3..67].iter().zip(5..).map(|(is, was)| (*is == 0, *is == was)).collect();
+        assert!(torn.iter().all(|(lost, kept)| lost ^ kept), "{torn:?}");
+        assert!(torn.chunks(8).all(|block| block.iter().all(|sector| *sector == block[0])), "{torn:?}");
+        assert!(torn.iter().any(|(lost, _)| *lost) && torn.iter().any(|(_, kept)| *kept), "{torn:?}");
     }
 
     #[test]
     fn something_is_lost_of_every_draw_and_a_seed_draws_the_same_again() {
-        let draw = |seed| Fate::draw(&[1, 4, 9], 1.0, &mut Xoshiro256PlusPlus::seed_from_u64(seed));
-        assert_eq!(draw(1).len(), 1);
-        assert_eq!(draw(7), draw(7));
-        assert_eq!(Fate::draw(&[], 0.5, &mut Xoshiro256PlusPlus::seed_from_u64(1)), BTreeMap::new());
+        let recording = sample();
+        let draw =
+            |share, seed| recording.draw(&[0, 2, 4], share, &mut Xoshiro256PlusPlus::seed_from_u64(seed));
+        assert_eq!(draw(1.0, 1).len(), 1);
+        assert_eq!(draw(0.5, 7), draw(0.5, 7));
+        assert!(
+            (0..20).map(|seed| draw(0.0, seed)).all(|fates| fates.len() == 3 && fates[&2] == Fate::Dropped)
+        );
+        assert!((0..20).any(|seed| draw(0.0, seed)[&4] != Fate::Dropped));
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl Lost {
         let first = self.losable(end)[0];
         let at = if random.random_bool(0.5) { end } else { random.random_range(first + 1..=end) };
         let share = *[0.0, 0.25, 0.5, 0.75, 0.9, 1.0].choose(random).unwrap();
-        Cut { at, fates: Fate::draw(&self.losable(at), share, random) }
+        Cut { at, fates: self.recording.draw(&self.losable(at), share, random) }
     }
 
     fn losable(&self, at: usize) -> Vec<usize> {
@@ -175,7 +175,7 @@ impl Lost {
     fn unsafe_cuts(&self, random: &mut Xoshiro256PlusPlus) -> Vec<Cut> {
         let Marks { activating, activated, end, .. } = self.marks;
         let writes = self.recording.losable(activating..activated);
-        (0..UNSAFE).map(|_| Cut { at: end, fates: Fate::draw(&writes, 0.8, random) }).collect()
+        (0..UNSAFE).map(|_| Cut { at: end, fates: self.recording.draw(&writes, 0.8, random) }).collect()
     }
 
     /// Boots on the disk of each cut, two at a time.
