@@ -17,6 +17,7 @@ pub mod link;
 pub mod machine;
 pub mod manager;
 pub mod outside;
+pub mod picture;
 pub mod promises;
 pub mod relay;
 pub mod rogue;

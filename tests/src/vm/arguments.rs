@@ -81,7 +81,17 @@ impl Vm {
 
     fn disks(&self, all: &mut Arguments) {
         let disk = escaped(&self.disk.display().to_string());
-        all.push("-drive", format!("id=boot,if=none,format=qcow2,cache=writeback,file={disk}"));
+        let disk = match &self.hardware.recording {
+            None => format!("format=qcow2,file={disk}"),
+            Some(recording) => {
+                std::fs::write(recording, "").unwrap();
+                let recording = escaped(&recording.display().to_string());
+                format!(
+                    "driver=blklogwrites,file.driver=qcow2,file.file.filename={disk},log.filename={recording}"
+                )
+            }
+        };
+        all.push("-drive", format!("id=boot,if=none,cache=writeback,{disk}"));
         if let Bus::Vmware = self.hardware.bus {
             all.push("-device", "pvscsi,id=scsi,bus=pcie.0,addr=0x8");
             all.push("-device", "scsi-hd,bus=scsi.0,drive=boot,bootindex=1");

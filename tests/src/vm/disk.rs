@@ -5,8 +5,13 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use crate::must;
+use super::until;
+use crate::{Result, must};
+
+/// How the error begins where a file system is too damaged to be looked at.
+pub const NOT_MOUNTED: &str = "it is not mounted";
 
 /// A disk over another one that is only read.
 pub(super) fn overlay(backing: &Path, disk: &Path) {
@@ -29,20 +34,35 @@ pub fn raw_copy(disk: &Path, raw: &Path) -> PathBuf {
 
 /// Shows the root file system of a raw disk that no machine has.
 pub fn with_root<T>(raw: &Path, look: impl FnOnce(&Path) -> T) -> T {
-    let root = tempfile::tempdir().unwrap();
-    let offset = largest_partition(&mut File::open(raw).unwrap());
-    must(Command::new("mount").args(["-o", &format!("loop,offset={offset}")]).arg(raw).arg(root.path()));
+    try_with_root(raw, look).unwrap()
+}
+
+/// The same with a disk that may be damaged.
+///
+/// # Errors
+/// [`NOT_MOUNTED`], and what `mount` says.
+pub fn try_with_root<T>(raw: &Path, look: impl FnOnce(&Path) -> T) -> Result<T> {
+    let root = tempfile::tempdir()?;
+    let offset = largest_partition(&mut File::open(raw)?);
+    let options = format!("loop,offset={offset}");
+    let done = Command::new("mount").args(["-o", &options]).arg(raw).arg(root.path()).output()?;
+    if !done.status.success() {
+        return Err(format!("{NOT_MOUNTED}: {}", String::from_utf8_lossy(&done.stderr).trim()).into());
+    }
     let mounted = Mounted(root.path());
     let seen = look(mounted.0);
     drop(mounted);
-    seen
+    Ok(seen)
 }
 
 struct Mounted<'a>(&'a Path);
 
 impl Drop for Mounted<'_> {
     fn drop(&mut self) {
-        must(Command::new("umount").arg(self.0));
+        // A process that was killed has its files open until it has gone.
+        until("the end of all who use the disk", Duration::from_secs(60), || {
+            Command::new("umount").arg(self.0).output().unwrap().status.success().then_some(())
+        });
     }
 }
 

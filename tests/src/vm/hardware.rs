@@ -52,6 +52,8 @@ pub struct Hardware {
     /// What systemd's services get, by name.
     pub credentials: Vec<(String, String)>,
     pub medium: Option<Medium>,
+    /// Where the writes and flushes of its disk are recorded, anew each time that it is switched on.
+    pub recording: Option<PathBuf>,
     pub link: Link,
     /// A tap device at which the failover interface's link ends; without one, nobody is at its other end.
     pub failover: Option<String>,
@@ -79,6 +81,7 @@ impl Hardware {
             mac: number,
             credentials: vec![("ssh.authorized_keys.root".into(), key.public().to_owned())],
             medium: None,
+            recording: None,
             link: Link::Forwarded,
             failover: None,
             addresses: vec![FACTORY_ADDRESS],

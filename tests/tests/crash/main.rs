@@ -8,7 +8,6 @@ mod edits;
 mod health;
 mod keys;
 mod phases;
-mod picture;
 mod power;
 mod record;
 mod returns;

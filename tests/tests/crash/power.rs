@@ -12,9 +12,9 @@ use reinstate_agent::state::State;
 use reinstate_api::Status;
 use reinstate_tests::disk::{Disk, Done, Trace, Tree, View, What};
 
-use crate::picture::Picture;
 use crate::scene::{AGENT, Scene, Stage, each, random, until};
 use crate::trial::{Job, Trial};
+use reinstate_tests::picture::Picture;
 
 /// One job, and what the appliance is before and after it.
 pub struct Played<'a> {

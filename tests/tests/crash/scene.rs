@@ -12,10 +12,10 @@ use rand::{RngExt, SeedableRng};
 use reinstate_api::{Created, Phase};
 use reinstate_tests::appliance::Appliance;
 use reinstate_tests::machine::Machine;
+use reinstate_tests::picture::Picture;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::picture::Picture;
 use crate::trial::{Job, Trial};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_sandbox");

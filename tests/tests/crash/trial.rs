@@ -13,10 +13,10 @@ use reinstate_api::{Code, HistoryEntry, Outcome, Phase, Status};
 use reinstate_tests::client::Client;
 use reinstate_tests::fault::{Fault, Kind};
 use reinstate_tests::machine::Machine;
+use reinstate_tests::picture::Picture;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::picture::Picture;
 use crate::scene::{AGENT, PATIENCE, PROGRAM, Scene, empty_run, names, until};
 
 /// What is asked of the agent.

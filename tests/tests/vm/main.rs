@@ -6,6 +6,7 @@ mod donor;
 mod ha;
 mod harness;
 mod ipv6;
+mod lost;
 mod machines;
 mod promises;
 mod replacement;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -16,9 +17,17 @@ pub struct Picture(pub BTreeMap<String, String>);
 
 impl Picture {
     pub fn take(root: &Path) -> Self {
+        Self::of(root, &[""]).unwrap()
+    }
+
+    /// Only what these folders hold.
+    ///
+    /// # Errors
+    /// Something in them cannot be read.
+    pub fn of(root: &Path, folders: &[&str]) -> io::Result<Self> {
         let mut paths = BTreeMap::new();
-        below(root, "", &mut paths);
-        Self(paths)
+        folders.iter().try_for_each(|folder| below(root, folder, &mut paths))?;
+        Ok(Self(paths))
     }
 
     /// The paths whose private key is reached through a link into memory.
@@ -47,34 +56,35 @@ impl Picture {
     }
 }
 
-fn below(root: &Path, folder: &str, into: &mut BTreeMap<String, String>) {
-    for entry in fs::read_dir(root.join(folder)).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
+fn below(root: &Path, folder: &str, into: &mut BTreeMap<String, String>) -> io::Result<()> {
+    for entry in fs::read_dir(root.join(folder))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
         let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
         if LEFT_OUT.contains(&path.as_str()) {
             continue;
         }
         let at = root.join(&path);
-        let meta = at.symlink_metadata().unwrap();
+        let meta = at.symlink_metadata()?;
         let owner = |meta: &fs::Metadata| format!("{:o} {}:{}", meta.mode() & 0o7777, meta.uid(), meta.gid());
         let what = if meta.is_dir() {
-            below(root, &path, into);
+            below(root, &path, into)?;
             format!("folder {}", owner(&meta))
         } else if meta.is_symlink() {
-            let target = fs::read_link(&at).unwrap();
+            let target = fs::read_link(&at)?;
             match target.to_string_lossy().contains("run/reinstate/secrets/") {
                 // The kernel follows it as a service would.
                 true => match fs::read(&at) {
                     Ok(clear) => {
-                        format!("file {} {} sealed", owner(&at.metadata().unwrap()), Digest::of(&clear))
+                        format!("file {} {} sealed", owner(&at.metadata()?), Digest::of(&clear))
                     }
                     Err(error) => format!("dangling {error}"),
                 },
                 false => format!("link {}:{} {}", meta.uid(), meta.gid(), target.display()),
             }
         } else {
-            format!("file {} {}", owner(&meta), Digest::of(&fs::read(&at).unwrap()))
+            format!("file {} {}", owner(&meta), Digest::of(&fs::read(&at)?))
         };
         into.insert(path, what);
     }
+    Ok(())
 }
