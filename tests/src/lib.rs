@@ -10,6 +10,7 @@ pub mod donor;
 pub mod fault;
 pub mod fleetlock;
 pub mod forge;
+pub mod fuzz;
 pub mod group;
 pub mod link;
 pub mod machine;
