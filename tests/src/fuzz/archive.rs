@@ -181,3 +181,24 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIXTURE: &[u8] = include_bytes!("../../fixtures/archives/format-1.tar");
+
+    #[test]
+    fn what_is_made_right_is_accepted() {
+        let whole = receive(FIXTURE).unwrap();
+        let mut damaged = FIXTURE.to_vec();
+        let content = b"flush ruleset";
+        let at = damaged.windows(content.len()).position(|window| window == content).unwrap();
+        damaged[at] ^= 1;
+        assert_eq!(receive(&damaged[..]).unwrap_err().code, Code::DigestMismatch);
+        let mended = receive(&mend::digests(&damaged)[..]).unwrap();
+        assert_eq!((mended.index.count(), mended.bytes), (whole.index.count(), whole.bytes));
+        let listed = receive(&mend::lists(&damaged).unwrap()[..]).unwrap();
+        assert_eq!((listed.index, listed.contents), (mended.index, mended.contents));
+    }
+}

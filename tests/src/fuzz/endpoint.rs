@@ -20,8 +20,16 @@ use super::scratch;
 
 const MEMBERS: [&str; 2] = ["5d1d8f4e-0000-4000-8000-00000000000b", "5d1d8f4e-0000-4000-8000-00000000000c"];
 const STRANGERS: [&str; 2] = ["", "5d1d8f4e-0000-4000-8000-00000000000a"];
-const PATHS: [&str; 8] =
-    ["/restore.lock", "restore.lock", "//./restore.lock", "/identity", "/", ".", "/../etc/passwd", "/.restore.lock.new"];
+const PATHS: [&str; 8] = [
+    "/restore.lock",
+    "restore.lock",
+    "//./restore.lock",
+    "/identity",
+    "/",
+    ".",
+    "/../etc/passwd",
+    "/.restore.lock.new",
+];
 const NAMES: [&str; 2] = ["restore.lock", "identity"];
 const IDENTITY: &[u8] = b"device = 'a'\n";
 
@@ -189,7 +197,8 @@ impl Member<'_> {
             7 => self.look(at).await,
             8 => self.sessions[at] = self.session(at as u8),
             9 => {
-                let (handle, offset, length) = (self.handle(at), u64::from(self.byte()), u32::from(self.byte()));
+                let (handle, offset, length) =
+                    (self.handle(at), u64::from(self.byte()), u32::from(self.byte()));
                 if let Ok(data) = self.sessions[at].files.read(0, handle, offset, length).await {
                     assert!((1..=length as usize).contains(&data.data.len()));
                 }
@@ -285,7 +294,9 @@ impl Member<'_> {
         let path = self.path();
         let held = self.backend.lock.read().unwrap();
         let files = &mut self.sessions[at].files;
-        let Ok(handle) = files.open(0, path.clone(), OpenFlags::READ, FileAttributes::empty()).await else { return };
+        let Ok(handle) = files.open(0, path.clone(), OpenFlags::READ, FileAttributes::empty()).await else {
+            return;
+        };
         if let Ok(read) = files.read(0, handle.handle.clone(), 0, u32::MAX).await {
             match path.ends_with(NAMES[0]) {
                 true => assert_eq!(lock::parse(&read.data, "").ok(), held),

@@ -28,7 +28,8 @@ fn members(tar: &mut [u8]) -> Vec<Member> {
         if block.iter().all(|&byte| byte == 0) {
             break;
         }
-        let sum: u32 = block[..148].iter().chain(&block[156..]).map(|&byte| u32::from(byte)).sum::<u32>() + 256;
+        let sum: u32 =
+            block[..148].iter().chain(&block[156..]).map(|&byte| u32::from(byte)).sum::<u32>() + 256;
         block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         let size = text(&block[124..136]).trim().to_owned();
         let Some(size) = usize::from_str_radix(&size, 8).ok().filter(|&size| size <= rest.len()) else {
@@ -40,7 +41,10 @@ fn members(tar: &mut [u8]) -> Vec<Member> {
             prefix => format!("{prefix}/{}", text(&block[..100])),
         };
         match flag {
-            b'x' => long = text(&rest[..size]).lines().find_map(|line| Some(line.split_once("path=")?.1.to_owned())),
+            b'x' => {
+                long =
+                    text(&rest[..size]).lines().find_map(|line| Some(line.split_once("path=")?.1.to_owned()))
+            }
             b'L' => long = Some(text(&rest[..size])),
             _ => found.push(Member {
                 name: long.take().unwrap_or(short),
@@ -64,11 +68,14 @@ fn text(bytes: &[u8]) -> String {
 pub fn digests(tar: &[u8]) -> Vec<u8> {
     let mut tar = tar.to_vec();
     let members = members(&mut tar);
-    let of = |name: &str| members.iter().find(|member| member.name == name).map(|member| member.content.clone());
+    let of =
+        |name: &str| members.iter().find(|member| member.name == name).map(|member| member.content.clone());
     let (manifest, sums) = (of("manifest.toml"), of("SHA256SUMS"));
     if let Some(sums) = sums {
-        let files: BTreeMap<&str, Digest> =
-            members.iter().map(|member| (&member.name[..], Digest::of(&tar[member.content.clone()]))).collect();
+        let files: BTreeMap<&str, Digest> = members
+            .iter()
+            .map(|member| (&member.name[..], Digest::of(&tar[member.content.clone()])))
+            .collect();
         let mut at = sums.start;
         for line in tar[sums.clone()].to_vec().split_inclusive(|&byte| byte == b'\n') {
             let name = line.get(66..).map(|name| String::from_utf8_lossy(name).trim_end().to_owned());

@@ -70,7 +70,11 @@ fn typed_further(line: &str, command: &Command) {
         };
         for length in word.len() + 1..=whole.len() {
             let longer = format!("{}{}{}", &line[..at], &whole[..length], &line[from..]);
-            assert_eq!(format!("{:?}", parse(&longer)), format!("{:?}", Ok::<_, ()>(Some(command))), "{longer:?}");
+            assert_eq!(
+                format!("{:?}", parse(&longer)),
+                format!("{:?}", Ok::<_, ()>(Some(command))),
+                "{longer:?}"
+            );
         }
     }
 }
