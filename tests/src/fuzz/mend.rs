@@ -12,6 +12,8 @@ const SEAL: &[u8] = b"# sha256 ";
 /// A member as its header says it, right or wrong.
 struct Member {
     name: String,
+    /// Of a link.
+    target: String,
     flag: u8,
     header: Range<usize>,
     content: Range<usize>,
@@ -20,7 +22,7 @@ struct Member {
 /// The members of a tar, as far as they can be found, with the checksums of their headers made right.
 fn members(tar: &mut [u8]) -> Vec<Member> {
     let mut found = Vec::new();
-    let mut long = None;
+    let (mut long, mut target) = (None, None);
     let mut at = 0;
     while at + BLOCK <= tar.len() {
         let (_, rest) = tar.split_at_mut(at);
@@ -42,12 +44,16 @@ fn members(tar: &mut [u8]) -> Vec<Member> {
         };
         match flag {
             b'x' => {
-                long =
-                    text(&rest[..size]).lines().find_map(|line| Some(line.split_once("path=")?.1.to_owned()))
+                let records = text(&rest[..size]);
+                let said =
+                    |key: &str| Some(records.lines().find_map(|line| line.split_once(key))?.1.to_owned());
+                (long, target) = (said(" path="), said(" linkpath="));
             }
             b'L' => long = Some(text(&rest[..size])),
+            b'K' => target = Some(text(&rest[..size])),
             _ => found.push(Member {
                 name: long.take().unwrap_or(short),
+                target: target.take().unwrap_or_else(|| text(&block[157..257])),
                 flag,
                 header: at..at + BLOCK,
                 content: at + BLOCK..at + BLOCK + size,
@@ -128,7 +134,7 @@ pub fn lists(tar: &[u8]) -> Option<Vec<u8>> {
         let (files, bytes) = domains.entry(domain.to_owned()).or_default();
         let (kind, detail) = match member.flag {
             b'5' => ("folder", String::new()),
-            b'2' => ("link", text(&header[157..257])),
+            b'2' => ("link", member.target.clone()),
             _ => {
                 digests += &format!("{}  {name}\n", Digest::of(&tar[member.content.clone()]));
                 (*files, *bytes) = (*files + 1, *bytes + member.content.len() as u64);

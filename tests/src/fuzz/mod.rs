@@ -26,8 +26,11 @@ use reinstate_agent::archive::Limits;
 use reinstate_agent::dropin::DropIn;
 use reinstate_api::{Code, Failure, one_line};
 
-/// Every target by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 10] = [
+/// A target's name, and what takes its bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: [Target; 10] = [
     ("api", api),
     ("archive", archive),
     ("domains", domains),

@@ -156,25 +156,27 @@ impl Here {
     fn new() -> Self {
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         let script = Arc::new(Mutex::new(Script::default()));
-        let server = Server { script: script.clone() };
-        let session = runtime.block_on(async {
-            let config = server::Config {
-                keys: vec![PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519).unwrap()],
-                methods: MethodSet::from(&[MethodKind::None][..]),
-                inactivity_timeout: None,
-                ..server::Config::default()
-            };
-            let (near, far) = tokio::io::duplex(64 << 10);
-            tokio::spawn(async move {
-                let session = server::run_stream(Arc::new(config), far, server).await.unwrap();
-                let _ = session.await;
-            });
-            let mut session = client::connect_stream(Arc::default(), near, Client).await.unwrap();
-            assert!(session.authenticate_none("user").await.unwrap().success());
-            session
-        });
+        let session = runtime.block_on(connect(Server { script: script.clone() }));
         Self { runtime, session, script, channels: 0 }
     }
+}
+
+/// Both ends of it.
+async fn connect(server: Server) -> client::Handle<Client> {
+    let config = server::Config {
+        keys: vec![PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519).unwrap()],
+        methods: MethodSet::from(&[MethodKind::None][..]),
+        inactivity_timeout: None,
+        ..server::Config::default()
+    };
+    let (near, far) = tokio::io::duplex(64 << 10);
+    tokio::spawn(async move {
+        let session = server::run_stream(Arc::new(config), far, server).await.unwrap();
+        let _ = session.await;
+    });
+    let mut session = client::connect_stream(Arc::default(), near, Client).await.unwrap();
+    assert!(session.authenticate_none("user").await.unwrap().success());
+    session
 }
 
 struct Client;
