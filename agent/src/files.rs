@@ -128,7 +128,10 @@ impl Folder {
     pub fn publish(&self, rel: impl AsRef<Path>, content: &[u8], mode: u32) -> Result<()> {
         let rel = rel.as_ref();
         let new = self.write_temporary(rel, content, mode)?;
-        self.rename_new(&new, rel)?;
+        self.rename_new(&new, rel).inspect_err(|_| {
+            // What cannot be removed is written over by the next one.
+            let _ = self.remove_if_there(&new);
+        })?;
         self.sync_parent(rel)
     }
 

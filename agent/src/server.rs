@@ -26,10 +26,9 @@ use tokio::sync::watch;
 
 use crate::engine::Engine;
 
+pub use error::Refused;
 pub use listen::{Readiness, listen};
 pub use peer::Peer;
-
-use error::Refused;
 
 /// The largest request: 64 KiB.
 const MAX_BODY: usize = 64 << 10;
@@ -98,8 +97,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Parsed<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
         let bytes = Bytes::from_request(request, state).await.map_err(|e| error::bad_body(&e.body_text()))?;
-        serde_json::from_slice(&bytes).map(Parsed).map_err(|e| error::bad_body(&e.to_string()))
+        asked(&bytes).map(Parsed)
     }
+}
+
+/// What a request's body asks for.
+///
+/// # Errors
+/// `bad-request`.
+pub fn asked<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
+    serde_json::from_slice(body).map_err(|error| error::bad_body(&error.to_string()))
 }
 
 async fn status(State(engine): State<Engine>) -> Json<Status> {

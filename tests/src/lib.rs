@@ -11,6 +11,7 @@ pub mod donor;
 pub mod fault;
 pub mod fleetlock;
 pub mod forge;
+pub mod fuzz;
 pub mod group;
 pub mod hostile;
 pub mod link;

@@ -149,7 +149,12 @@ impl Manifest {
         self.domains.iter().find(|record| record.name == name)
     }
 
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Failure> {
+    /// From the first member, whose last line must be the digest of all before it.
+    ///
+    /// # Errors
+    ///
+    /// `digest-mismatch`, `archive-format`, `archive-invalid`.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Failure> {
         let text = std::str::from_utf8(bytes)
             .map_err(|error| invalid(format!("{MANIFEST} is not UTF-8 at byte {}", error.valid_up_to())))?;
         let seal = Seal::of(text);
@@ -175,7 +180,12 @@ impl Manifest {
         Ok(manifest)
     }
 
-    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, Failure> {
+    /// As the first member has it.
+    ///
+    /// # Errors
+    ///
+    /// Where it is one that [`Manifest::parse`] would refuse.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Failure> {
         self.check()?;
         let mut text = toml::to_string(self).map_err(|error| {
             Failure::new(Code::Internal, format!("{MANIFEST} cannot be written: {error}"))

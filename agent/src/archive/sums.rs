@@ -38,7 +38,7 @@ impl Sums {
 
     /// The digests, then a comment a member:
     /// `# <kind>⇥<mode>⇥<owner>⇥<group>⇥<size or target>⇥<member>`.
-    pub(super) fn write(index: &Index) -> Vec<u8> {
+    pub fn write(index: &Index) -> Vec<u8> {
         let mut digests = String::new();
         let mut members = String::new();
         for (domain, entry) in index.iter() {
@@ -60,7 +60,11 @@ impl Sums {
 
     /// Reads lines as [`Sums::write`] makes them, so that names which `sha256sum` would escape are
     /// refused, and holds them against the manifest and the limits.
-    pub(super) fn parse(bytes: &[u8], manifest: &Manifest, limits: &Limits) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    ///
+    /// `archive-too-large` beyond a limit, `archive-invalid` for everything else.
+    pub fn parse(bytes: &[u8], manifest: &Manifest, limits: &Limits) -> Result<Self, Failure> {
         let text = std::str::from_utf8(bytes)
             .map_err(|error| invalid(format!("{SUMS} is not UTF-8 at byte {}", error.valid_up_to())))?;
         if !text.is_empty() && !text.ends_with('\n') {

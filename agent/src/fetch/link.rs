@@ -17,7 +17,7 @@ const MAX_BANNER_BYTES: usize = 16 << 10;
 
 /// What the connection's own task and those who wait on it both know.
 #[derive(Clone)]
-pub(super) struct Link {
+pub struct Link {
     /// `host:port`, for messages.
     pub server: String,
     state: Arc<Mutex<State>>,
@@ -44,7 +44,7 @@ impl Link {
     }
 
     /// What was said of the host key, once.
-    pub fn judgement(&self) -> Option<Judgement> {
+    pub(super) fn judgement(&self) -> Option<Judgement> {
         self.state().judgement.take()
     }
 

@@ -25,11 +25,12 @@ use tokio::sync::mpsc::Sender;
 
 pub use device_key::DeviceKey;
 pub use known_hosts::Trust;
+pub use link::Link;
+pub use scp::Scp;
 
 use auth::{Answers, Login};
 use host_key::{Given, Judge, Judgement, describe};
 use link::{excerpt, quote};
-use scp::Scp;
 use sftp::{Open, Sftp};
 use ssh::{Dialled, Session, dial, resolve};
 

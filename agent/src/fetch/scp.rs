@@ -15,7 +15,7 @@ use super::{Finished, Options, remote_file, too_large};
 const MAX_RECORD: usize = 1 << 10;
 
 /// A file whose content comes next.
-pub(super) struct Scp {
+pub struct Scp {
     input: Input,
     output: ChannelWriteHalf<Msg>,
     size: u64,
@@ -74,10 +74,12 @@ impl Scp {
         }
     }
 
+    /// Bytes, as the server has announced them.
     pub fn size(&self) -> u64 {
         self.size
     }
 
+    /// Sends the file's bytes: never more than were announced, and `Whole` only where they were all of it.
     pub async fn read(mut self, path: &str, out: &Sender<Bytes>) -> Result<Finished, Failure> {
         go_on(&self.output).await;
         let mut left = self.size;

@@ -18,6 +18,7 @@ mod rules;
 pub use client::Session;
 pub use door::{Door, Group};
 pub use endpoint::{Backend, Serving, host_key_line, serve};
+pub use files::Files;
 pub use held::{Committing, GroupHeld, Taking, Without};
 pub use identity::{HaState, Identity, RecordedOverride, Running};
 pub use journal::{Journal, Journals};
