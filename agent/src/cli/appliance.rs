@@ -128,7 +128,10 @@ impl Appliance {
             Work::Import(file) => self.import(file).map(Reply::Created),
             Work::ZeroTouch => self.zero_touch().map(nothing),
             Work::Reboot => systemd::reboot(FAREWELL).map(nothing),
-            Work::Warn { seconds } => systemd::warn(&unconfirmed(seconds)).map(nothing),
+            Work::Warn { seconds } => {
+                log::tell_everybody(&unconfirmed(seconds));
+                Ok(Reply::Nothing)
+            }
             Work::Confine { tree, domain } => Err(match self.domains.get(&domain) {
                 None => Failure::new(Code::NotFound, format!("there is no domain '{domain}'")),
                 Some(domain) => {

@@ -57,12 +57,6 @@ pub fn reboot(why: &str) -> Result<(), Failure> {
     must("shutdown", &["-r", "now", why])
 }
 
-/// Tells every session, and the console.
-pub fn warn(text: &str) -> Result<(), Failure> {
-    crate::log::tell_console(text);
-    must("wall", &["--", text])
-}
-
 /// The medium with the label REINSTATE, shown read-only for as long as this lives.
 pub struct Medium(());
 

@@ -3,6 +3,7 @@
 
 mod backups;
 mod broken;
+mod confirm;
 mod console;
 mod donor;
 mod ha;

@@ -127,10 +127,10 @@ fn assert_generations_are_kept(disk: &Disk, why: &str) {
     assert_eq!(lost, None, "{why}: of a generation that the record names");
 }
 
-/// All of them where `REINSTATE_ROUNDS` is `all`, otherwise some, drawn by the seed.
+/// All of them where `REINSTATE_STEPS` is `all`, otherwise some, drawn by the seed.
 fn chosen(number: usize, some: usize) -> Vec<u64> {
     let mut all: Vec<_> = (0..number as u64).collect();
-    if std::env::var("REINSTATE_ROUNDS").as_deref() != Ok("all") {
+    if std::env::var("REINSTATE_STEPS").as_deref() != Ok("all") {
         all.shuffle(&mut random());
         all.truncate(some);
     }

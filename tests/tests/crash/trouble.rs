@@ -14,10 +14,10 @@ use crate::trial::{Job, Trial};
 /// Longer than whatever a daemon does that cannot go on.
 const STUCK: Duration = Duration::from_secs(3);
 
-/// So many of the steps, drawn by the seed; all where `REINSTATE_ROUNDS` is `all`.
+/// So many of the steps, drawn by the seed; all where `REINSTATE_STEPS` is `all`.
 fn some(steps: u64, number: usize) -> Vec<u64> {
     let mut all: Vec<u64> = (0..steps).collect();
-    if std::env::var("REINSTATE_ROUNDS").as_deref() != Ok("all") {
+    if std::env::var("REINSTATE_STEPS").as_deref() != Ok("all") {
         all.shuffle(&mut random());
         all.truncate(number);
     }
