@@ -306,7 +306,11 @@ mod tests {
         assert_eq!(names("restore remote-manager-backup "), (vec!["location", "backup", "FILE"], false));
         assert_eq!(
             names("restore remote-manager-backup location 192.0.2.1 admin /b/fw.tar "),
-            ([&["backup", "FILE", "fingerprint", "device"][..], &OVERRIDES, &["check"]].concat(), true)
+            (
+                [&["backup", "FILE", "fingerprint", "device", "confirm-within"][..], &OVERRIDES, &["check"]]
+                    .concat(),
+                true
+            )
         );
         assert_eq!(names("").0[..2], ["restore", "backup"]);
         assert_eq!(choices("show x").unwrap_err().at, 5);
