@@ -145,7 +145,7 @@ fn a_daemon_taken_over_has_made_live_what_a_backup_could_bring_and_nothing_else(
         // What it can do: have the configuration copied, keys and all.
         daemon.asks("root", "snapshot", &["1", "taken over"]);
         daemon.must("cd /var/lib/reinstate/generations/1 && cat seal.key tree/etc/shadow");
-        let forger = Forger { daemon: &daemon, folder: new.container.root().join("var/lib/reinstate") };
+        let forger = Forger { folder: new.container.root().join("var/lib/reinstate") };
         let old = new.container.look("reinstated scan");
 
         // A store that leads elsewhere is none.
@@ -305,12 +305,11 @@ fn request(socket: &str, verb: &str, values: &[&str]) -> String {
 }
 
 /// Makes generations, and commits them.
-struct Forger<'a> {
-    daemon: &'a Taken<'a, 'a>,
+struct Forger {
     folder: PathBuf,
 }
 
-impl Forger<'_> {
+impl Forger {
     fn commit(&self, number: u64, change: impl FnOnce(&mut Forgery)) {
         if number != 1 {
             let mut forgery = Forgery::of_first(&self.folder.join("generations"), number);
