@@ -155,7 +155,7 @@ fn a_daemon_taken_over_has_made_live_what_a_backup_could_bring_and_nothing_else(
         new.container.look("test ! -e /etc/7");
         daemon.must("cd /var/lib/reinstate && rm generations && mv kept generations");
 
-        let forgeries: [(&str, &str, fn(&mut Forgery)); 9] = [
+        let forgeries: [(&str, &str, Change); 9] = [
             ("a second root", "line-refused", |f| f.append("etc/passwd", "evil:x:0:0::/root:/bin/sh\n")),
             ("a group of root's", "account-refused", |f| f.append("etc/group", "evil:x:0:admin\n")),
             ("a command at each login", "line-refused", |f| {
@@ -303,6 +303,8 @@ impl<'a, 'b> Taken<'a, 'b> {
 fn request(socket: &str, verb: &str, values: &[&str]) -> String {
     format!("ask {socket} '{}'", json!({"verb": verb, "values": values}))
 }
+
+type Change = fn(&mut Forgery);
 
 /// Makes generations, and commits them.
 struct Forger {
