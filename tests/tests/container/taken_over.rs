@@ -189,10 +189,15 @@ fn a_daemon_taken_over_has_made_live_what_a_backup_could_bring_and_nothing_else(
         }
 
         // What it can do: have a configuration made live that holds nothing refused.
-        forger.commit(30, |f| f.put("system", "etc/hosts", "192.0.2.66 update.example\n"));
+        forger.commit(30, |f| {
+            f.put("system", "etc/hosts", "192.0.2.66 update.example\n");
+            f.append("etc/passwd", "evil:x:1999:1999::/:/usr/bin/reinstate-shell\n");
+            f.append("etc/group", "evil:x:1999:\n");
+        });
         let said = daemon.asks("root", "activate-now", &[]);
         assert!(said.contains("done"), "{said}");
         assert_eq!(new.container.look("cat /etc/hosts"), "192.0.2.66 update.example\n");
+        new.container.look("getent passwd evil");
         forger.commit(1, |_| ());
         daemon.asks("root", "activate-now", &[]);
         assert_eq!(new.container.look("reinstated scan"), old);
