@@ -17,4 +17,5 @@ mod replacement;
 mod rescue;
 mod restart;
 mod server;
+mod taken_over;
 mod zero_touch;
