@@ -39,6 +39,9 @@ fn uptime() -> Result<u64, Failure> {
 /// Waits as long as the record says. False: nobody has confirmed it, and the job goes back by now.
 pub(super) async fn stays(context: &Context) -> Result<bool, Failure> {
     let engine = &context.engine;
+    if context.job.confirmation.is_none() {
+        return Ok(true);
+    }
     loop {
         // Whoever confirms from here on is heard below.
         let confirmed = engine.inner.confirmed.notified();
@@ -55,7 +58,7 @@ pub(super) async fn stays(context: &Context) -> Result<bool, Failure> {
             let left = left.map_or(0, |deadline| deadline.saturating_sub(now));
             let late = Failure::new(
                 Code::Unconfirmed,
-                format!("the restored configuration was not confirmed within {minutes} minutes"),
+                format!("the restored configuration was not confirmed within {minutes} min"),
             )
             .hint("restore again, and type `restore confirm` in time");
             state.job = Some(if left == 0 { job.go_back(vec![late.clone()])? } else { job });

@@ -66,7 +66,7 @@ async fn receive_and_ask(
         address::foretell(context, facts).await;
         if let Some(minutes) = request.confirm_within {
             context.note(format!(
-                "after the restart `restore confirm` has to be typed within {minutes} minutes, or the present \
+                "after the restart `restore confirm` has to be typed within {minutes} min, or the present \
                  configuration comes back"
             ));
         }

@@ -78,7 +78,7 @@ fn a_restore_that_nobody_confirms_is_taken_back_once_and_says_why() {
     trial.machine.wait_until_idle().unwrap();
     trial.assert_rolled_back(&scene.old, Code::Unconfirmed);
     let (said, _) = say(&trial, "show restore");
-    assert!(said.contains("rolled back") && said.contains("was not confirmed within 1 minutes"), "{said}");
+    assert!(said.contains("rolled back") && said.contains("was not confirmed within 1 min"), "{said}");
 }
 
 #[test]
