@@ -4,9 +4,7 @@
 //! it means and what to do (`journalctl -x`).
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 
-use nix::fcntl::OFlag;
 use reinstate_api::{Code, Failure};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -44,21 +42,6 @@ pub fn tell_console(text: &str) {
     let console = std::fs::OpenOptions::new().write(true).open("/dev/console");
     if let Ok(mut console) = console {
         let _ = write!(console, "\r\nreinstate: {text}\r\n");
-    }
-}
-
-/// For the console and each session. Not by wall(1): logind does not know the terminal of a session over SSH.
-pub fn tell_everybody(text: &str) {
-    tell_console(text);
-    let Ok(terminals) = std::fs::read_dir("/dev/pts") else { return };
-    let is_session = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.parse::<u32>().is_ok());
-    for terminal in terminals.flatten().filter(|entry| is_session(&entry.file_name())) {
-        // One that takes no more has nobody who reads.
-        let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let opened = std::fs::OpenOptions::new().write(true).custom_flags(flags.bits()).open(terminal.path());
-        if let Ok(mut terminal) = opened {
-            let _ = write!(terminal, "\r\nreinstate: {text}\r\n");
-        }
     }
 }
 

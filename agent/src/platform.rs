@@ -8,6 +8,7 @@ mod linux;
 mod process;
 pub mod request;
 mod sandbox;
+pub mod sessions;
 pub mod systemd;
 
 use futures_util::future::BoxFuture;

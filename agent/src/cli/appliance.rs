@@ -22,7 +22,7 @@ use crate::log;
 use crate::medium;
 use crate::peers::Membership;
 use crate::peers::fleet::Service;
-use crate::platform::{Linux, Platform, Program, Sandbox, keepalived, systemd};
+use crate::platform::{Linux, Platform, Program, Sandbox, keepalived, sessions, systemd};
 use crate::probe::Found;
 use crate::profile::{self, Profile};
 use crate::server::{self, Readiness};
@@ -72,18 +72,6 @@ pub(super) struct Appliance {
     state: StateFile,
 }
 
-/// What every session is told.
-fn unconfirmed(seconds: u64) -> String {
-    let left = match seconds {
-        0..120 => format!("{seconds} seconds"),
-        more => format!("{} minutes", more / 60),
-    };
-    format!(
-        "The restored configuration is not confirmed. Type `restore confirm` within {left}, or the previous \
-         configuration comes back with a restart."
-    )
-}
-
 impl Appliance {
     pub(super) fn open(root: &Path, steps: Arc<dyn Steps>) -> Result<Self, Vec<Failure>> {
         let one = |failure: Failure| vec![failure];
@@ -129,7 +117,7 @@ impl Appliance {
             Work::ZeroTouch => self.zero_touch().map(nothing),
             Work::Reboot => systemd::reboot(FAREWELL).map(nothing),
             Work::Warn { seconds } => {
-                log::tell_everybody(&unconfirmed(seconds));
+                sessions::warn(seconds);
                 Ok(Reply::Nothing)
             }
             Work::Confine { tree, domain } => Err(match self.domains.get(&domain) {

@@ -4,13 +4,23 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
-use reinstate_api::{Code, Failure};
+use reinstate_api::{CONFIRM_WITHIN, Code, Failure, RestoreRequest};
 
 use super::Engine;
 use super::context::Context;
 
 /// Before the end every session is warned at these numbers of seconds.
 const WARNINGS: [u64; 4] = [600, 300, 120, 60];
+
+/// # Errors
+/// `bad-request` where the time for it is out of range.
+pub(super) fn check(request: &RestoreRequest) -> Result<(), Failure> {
+    let Some(minutes) = request.confirm_within.filter(|minutes| !CONFIRM_WITHIN.contains(minutes)) else {
+        return Ok(());
+    };
+    let (least, most) = CONFIRM_WITHIN.into_inner();
+    Err(Failure::new(Code::BadRequest, format!("confirm-within is {minutes} minutes, of {least} to {most}")))
+}
 
 impl Engine {
     /// What was restored stays.

@@ -23,8 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use reinstate_api::{
-    Answer, AnswerRequest, BACKUP_FOLDER, CONFIRM_WITHIN, Code, Failure, JobKind, JobView, Outcome, Phase,
-    QuestionKind, RestoreRequest, Source, Status,
+    Answer, AnswerRequest, BACKUP_FOLDER, Code, Failure, JobKind, JobView, Outcome, Phase, QuestionKind,
+    RestoreRequest, Source, Status,
 };
 use tokio::sync::{Notify, oneshot, watch};
 use uuid::Uuid;
@@ -158,11 +158,7 @@ impl Engine {
                 format!("sftp://{}@{host}:{}{path}", at.user, at.port)
             }
         };
-        if let Some(minutes) = request.confirm_within.filter(|minutes| !CONFIRM_WITHIN.contains(minutes)) {
-            let (least, most) = CONFIRM_WITHIN.into_inner();
-            let why = format!("confirm-within is {minutes} minutes, of {least} to {most}");
-            return Err(Failure::new(Code::BadRequest, why));
-        }
+        confirm::check(&request)?;
         let work = Work::Restore(request);
         self.begin(kind, reinstate_api::one_line(&shown), by, work)
     }

@@ -1,0 +1,39 @@
+//! What every session is told, and the console.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+
+use nix::fcntl::OFlag;
+
+/// So many seconds are left to confirm what was restored.
+pub fn warn(seconds: u64) {
+    tell(&unconfirmed(seconds));
+}
+
+fn unconfirmed(seconds: u64) -> String {
+    let left = match seconds {
+        0..120 => format!("{seconds} seconds"),
+        more => format!("{} minutes", more / 60),
+    };
+    format!(
+        "The restored configuration is not confirmed. Type `restore confirm` within {left}, or the previous \
+         configuration comes back with a restart."
+    )
+}
+
+/// For the console and each session. Not by wall(1): logind does not know the terminal of a session over SSH.
+fn tell(text: &str) {
+    crate::log::tell_console(text);
+    let Ok(terminals) = fs::read_dir("/dev/pts") else { return };
+    let is_session = |name: &OsStr| name.to_str().is_some_and(|name| name.parse::<u32>().is_ok());
+    for terminal in terminals.flatten().filter(|entry| is_session(&entry.file_name())) {
+        // One that takes no more has nobody who reads.
+        let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let opened = fs::OpenOptions::new().write(true).custom_flags(flags.bits()).open(terminal.path());
+        if let Ok(mut terminal) = opened {
+            let _ = write!(terminal, "\r\nreinstate: {text}\r\n");
+        }
+    }
+}
