@@ -30,6 +30,12 @@ codes! {
     Forbidden = "forbidden",
     /// The thing that was named does not exist.
     NotFound = "not-found",
+    /// As many sessions as there may be are open.
+    TooManySessions = "too-many-sessions",
+    /// A new password is not what a password has to be.
+    PasswordRefused = "password-refused",
+    /// The questions of the first login are not answered yet.
+    SetupNeeded = "setup-needed",
     /// Another job is running on this appliance.
     Busy = "busy",
     /// A restore lock is held by another restore.

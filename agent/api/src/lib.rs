@@ -3,7 +3,9 @@
 //! The shell and every other client of the agent share these types and nothing else of the agent.
 
 mod after;
+mod appliance;
 mod backup;
+mod configure;
 mod failure;
 mod group;
 mod identity;
@@ -12,7 +14,14 @@ mod request;
 mod secret;
 
 pub use after::{Accepted, Acknowledged, CheckIn, Manager, Tasks};
+pub use appliance::{
+    Addressing, BackupFile, Configuration, Disk, Expert, ExpertRequest, FileSystem, InterfaceView, Log,
+    Method, Network, PingRequest, Pinged, Session, Setup, Ssh, Time, TrustedHost, UserView,
+};
 pub use backup::{BackupDetails, BackupEntry, BundleDetails, DomainChange, NodeArchive};
+pub use configure::{
+    Access, CONFIGURE_WITHIN, Change, ConfigureRequest, Ipv4, Ipv6, ManagerAdd, RenameRequest,
+};
 pub use failure::{Code, Failure, one_line};
 pub use group::{ClearLock, GroupView, HaState, MemberView, Release};
 pub use identity::{DeviceIdentity, HardwareIdentity, Interface, Registration, Role, Software, Version};
