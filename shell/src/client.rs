@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use reinstate_api::{Code, Failure, Secret, Status};
+use reinstate_api::{Code, Failure, Secret, Session, Status};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -58,6 +58,25 @@ impl Client {
             vec![Failure::new(Code::Internal, format!("{path}: the request cannot be written: {e}"))]
         })?;
         self.call("POST", path, Some(&Secret::new(body)), patience(path))
+    }
+
+    /// Opens a session, which lasts until the second value is dropped.
+    pub fn session(&self, from: &str) -> Answer<(Session, Lasting)> {
+        let mut response = self.send("GET", &format!("/v1/session?from={from}"), None)?;
+        let head = response.head(PATIENCE)?;
+        if !head.is_success() {
+            return Err(response.refusal(&head, PATIENCE));
+        }
+        let until = Instant::now() + PATIENCE;
+        while !response.buffer.contains(&b'\n') {
+            if !response.more(until).map_err(|stop| response.stopped(stop))? {
+                return Err(vec![response.broken_off("before it answered")]);
+            }
+        }
+        let end = response.buffer.iter().position(|b| *b == b'\n').unwrap_or(0);
+        let session = serde_json::from_slice(&response.buffer[..end]);
+        let session = session.map_err(|e| response.not_understood(&e.to_string()))?;
+        Ok((session, Lasting(response.stream)))
     }
 
     /// The agent's status, whenever it changes.
@@ -119,6 +138,9 @@ impl Client {
         })
     }
 }
+
+/// A session that the agent knows of.
+pub struct Lasting(#[expect(dead_code, reason = "it is open, and that is all")] UnixStream);
 
 struct Head {
     status: u16,

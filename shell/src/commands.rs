@@ -1,63 +1,103 @@
 //! What each command does.
 
-use reinstate_api::{Created, Extracted, Failure, JobKind, Started, Status};
+use reinstate_api::{Code, Created, Extracted, Failure, JobKind, Started, Status};
+use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
-use crate::grammar::{Command, TABLE};
+use crate::grammar::{self, Command};
 use crate::parse::{self, SyntaxError};
-use crate::text::{bytes, time};
+use crate::terminal::split_filters;
+use crate::text::{bytes, time, wrap};
 use crate::watch::{self, noun, watch};
-use crate::{Exit, Flow, Shell, details, lock, show};
+use crate::{Exit, Flow, Shell, configure, details, lock, show, system};
 
-/// Runs one line; an empty one does nothing.
+/// Runs one line of a session; an empty one does nothing.
 pub fn execute(shell: &mut Shell, line: &str) -> Flow {
+    run(shell, line, |_| Ok(()))
+}
+
+/// Runs the one line of a session that has no other. The agent hears of the session only where the line
+/// is a command.
+pub fn alone(shell: &mut Shell, line: &str) -> Flow {
+    run(shell, line, |shell| {
+        let session = shell.enter()?;
+        match session.setup {
+            true => Err(vec![
+                Failure::new(Code::SetupNeeded, "this appliance is not set up yet")
+                    .hint("log in with a terminal: the first login asks what it has to know"),
+            ]),
+            false => Ok(()),
+        }
+    })
+}
+
+fn run(shell: &mut Shell, line: &str, enter: fn(&mut Shell) -> Result<(), Vec<Failure>>) -> Flow {
     if let Some(begun) = line.trim_end().strip_suffix('?') {
         return question_mark(shell, begun);
     }
-    match parse::parse(line) {
-        Ok(None) => Flow::Next(Exit::Ok),
-        Ok(Some(command)) => match perform(shell, command) {
-            Ok(flow) => flow,
-            Err(failures) => shell.refused(&failures),
-        },
-        Err(error) => misunderstood(shell, line, &error),
-    }
+    let understood = split_filters(line).and_then(|(command, filters)| Ok((parse::parse(command)?, filters)));
+    let (command, access, filters) = match understood {
+        Ok((Some((command, access)), filters)) => (command, access, filters),
+        Ok((None, _)) => return Flow::Next(Exit::Ok),
+        Err(error) => return misunderstood(shell, line, &error),
+    };
+    let pages = matches!(command, Command::Show(..) | Command::Help | Command::History);
+    shell.console.begin(filters, pages);
+    let entered = enter(shell).and_then(|()| shell.permits(access));
+    let flow = match entered.and_then(|()| perform(shell, command)) {
+        Ok(flow) => flow,
+        Err(failures) => shell.refused(&failures),
+    };
+    shell.console.end();
+    flow
 }
 
 fn perform(shell: &mut Shell, command: Command) -> Result<Flow, Vec<Failure>> {
     match command {
-        Command::Restore(request) => {
-            let started: Started = shell.client.post("/v1/restore", &request)?;
-            Ok(watch(shell, started.id))
+        Command::Restore(request) => start(shell, "/v1/restore", &request),
+        Command::RestoreRollback => start(shell, "/v1/rollback", &json!({})),
+        Command::RestoreFactory => start(shell, "/v1/factory", &json!({})),
+        Command::ConfigurationActivate(name) => {
+            start(shell, &format!("/v1/configurations/{name}/activate"), &json!({}))
         }
-        Command::RestoreRollback => start(shell, "/v1/rollback"),
-        Command::RestoreFactory => start(shell, "/v1/factory"),
         Command::ManagerDelete => {
             let started: Started = shell.client.delete("/v1/manager")?;
             Ok(watch(shell, started.id))
         }
         Command::RestoreAbort => {
-            shell.client.post::<IgnoredAny>("/v1/abort", &json!({}))?;
-            shell.console.line("The job was told to end. `show restore` shows how it ended.");
-            Ok(Flow::Next(Exit::Ok))
+            let said = "The job was told to end. `show restore` shows how it ended.";
+            tell(shell, "/v1/abort", &json!({}), said)
         }
-        Command::RestoreConfirm => {
-            shell.client.post::<IgnoredAny>("/v1/confirm", &json!({}))?;
-            shell.console.line("Confirmed. What was restored stays.");
-            Ok(Flow::Next(Exit::Ok))
-        }
+        Command::RestoreConfirm => tell(shell, "/v1/confirm", &json!({}), "Confirmed. What is active stays."),
         Command::TasksAcknowledge => {
-            shell.client.post::<IgnoredAny>("/v1/tasks/acknowledge", &json!({}))?;
-            shell.console.line("Acknowledged. `show restore` tells by whom.");
-            Ok(Flow::Next(Exit::Ok))
+            let said = "Acknowledged. `show restore` tells by whom.";
+            tell(shell, "/v1/tasks/acknowledge", &json!({}), said)
         }
         Command::HighAvailabilityResume => {
-            shell.client.post::<IgnoredAny>("/v1/ha/resume", &json!({}))?;
-            shell.console.line("Resumed. `show restore lock` tells the state of each member.");
+            let said = "Resumed. `show restore lock` tells the state of each member.";
+            tell(shell, "/v1/ha/resume", &json!({}), said)
+        }
+        Command::ExpertAllow(allowed) => {
+            let said = if allowed { "Admins may use `expert` now." } else { "Nobody may use `expert`." };
+            tell(shell, "/v1/expert/allow", &json!({ "allowed": allowed }), said)
+        }
+        Command::ConfigurationRename(name, request) => {
+            let said = format!("Configuration {name} is called {} now.", request.to);
+            tell(shell, &format!("/v1/configurations/{name}/rename"), &request, &said)
+        }
+        Command::ConfigurationDelete(name) => {
+            shell.client.delete::<IgnoredAny>(&format!("/v1/configurations/{name}"))?;
+            shell.console.line(format!("Configuration {name} was deleted."));
             Ok(Flow::Next(Exit::Ok))
         }
+        Command::ClearRestoreLock => lock::clear(shell),
         Command::BackupCreate => backup(shell),
+        Command::BackupDelete(file) => {
+            shell.client.delete::<IgnoredAny>(&format!("/v1/files/{}", escaped(&file)))?;
+            shell.console.line(format!("Backup {file} was deleted."));
+            Ok(Flow::Next(Exit::Ok))
+        }
         Command::BackupImport(request) => {
             let Created { file, bytes: size } = shell.client.post("/v1/backups/import", &request)?;
             shell.console.line(format!("Backup {file} is here now ({}).", bytes(size)));
@@ -72,18 +112,18 @@ fn perform(shell: &mut Shell, command: Command) -> Result<Flow, Vec<Failure>> {
             }
             Ok(Flow::Next(Exit::Ok))
         }
-        Command::ShowRestore => show::restore(shell),
-        Command::ShowRestoreDetail => show::restore_detail(shell),
-        Command::ShowRestoreHistory => show::restore_history(shell),
-        Command::ShowRestoreLock => lock::show(shell),
-        Command::ClearRestoreLock => lock::clear(shell),
-        Command::ShowBackups => show::backups(shell),
-        Command::ShowVersion => show::version(shell),
-        Command::ShowManagers => show::managers(shell),
-        Command::ShowPublicKey => show::public_key(shell),
+        Command::Show(view, json) => show::show(shell, view, json),
+        Command::Configure(change) => configure::change(shell, change),
+        Command::ConfigurePassword(user) => configure::password(shell, user),
+        Command::ConfigureUserAdd(name, access) => configure::user_add(shell, name, access),
+        Command::Ping(host, count) => system::ping(shell, &host, count),
+        Command::Reboot => system::reboot(shell),
+        Command::Shutdown => system::shutdown(shell),
+        Command::Expert => system::expert(shell),
         Command::Help => Ok(help(shell)),
         Command::History => {
-            for (i, line) in shell.typed.iter().enumerate() {
+            let lines = shell.history.lines().to_vec();
+            for (i, line) in lines.iter().enumerate() {
                 shell.console.line(format!("{:>5}  {line}", i + 1));
             }
             Ok(Flow::Next(Exit::Ok))
@@ -92,8 +132,22 @@ fn perform(shell: &mut Shell, command: Command) -> Result<Flow, Vec<Failure>> {
     }
 }
 
-fn start(shell: &mut Shell, path: &str) -> Result<Flow, Vec<Failure>> {
-    let started: Started = shell.client.post(path, &json!({}))?;
+/// A file's name as a part of a URL's path.
+fn escaped(name: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    name.bytes().map(|b| if plain(b) { (b as char).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+/// Asks the agent for something that is done when it answers.
+fn tell(shell: &mut Shell, path: &str, body: &impl Serialize, said: &str) -> Result<Flow, Vec<Failure>> {
+    shell.client.post::<IgnoredAny>(path, body)?;
+    shell.console.line(said);
+    Ok(Flow::Next(Exit::Ok))
+}
+
+/// Starts a job and follows it.
+fn start(shell: &mut Shell, path: &str, body: &impl Serialize) -> Result<Flow, Vec<Failure>> {
+    let started: Started = shell.client.post(path, body)?;
     Ok(watch(shell, started.id))
 }
 
@@ -107,12 +161,15 @@ fn backup(shell: &mut Shell) -> Result<Flow, Vec<Failure>> {
 
 fn help(shell: &mut Shell) -> Flow {
     const COLUMN: usize = 28;
-    for row in TABLE {
+    let access = shell.access;
+    for row in grammar::rows().filter(|row| row.access <= access) {
         let syntax = row.syntax();
         if syntax.len() < COLUMN {
             shell.console.line(format!("  {syntax:<COLUMN$}{}", row.help));
         } else {
-            shell.console.line(format!("  {syntax}"));
+            for (i, part) in wrap(&syntax, 72).into_iter().enumerate() {
+                shell.console.line(format!("  {:indent$}{part}", "", indent = if i > 0 { 4 } else { 0 }));
+            }
             shell.console.line(format!("  {:COLUMN$}{}", "", row.help));
         }
     }
@@ -121,15 +178,17 @@ fn help(shell: &mut Shell) -> Flow {
 }
 
 /// Lists what may stand where the question mark was typed.
-fn question_mark(shell: &mut Shell, begun: &str) -> Flow {
-    let (choices, complete) = match parse::choices(begun) {
+pub fn question_mark(shell: &mut Shell, begun: &str) -> Flow {
+    let (choices, complete) = match parse::choices(begun, shell.access) {
         Ok(choices) => choices,
         Err(error) => return misunderstood(shell, begun, &error),
     };
     let end = complete.then_some(("<cr>", "Run the command"));
+    shell.console.begin(Vec::new(), true);
     for (name, help) in choices.into_iter().chain(end) {
         shell.console.line(format!("  {name:<22}  {help}"));
     }
+    shell.console.end();
     Flow::Next(Exit::Ok)
 }
 
@@ -164,7 +223,7 @@ pub fn greet(shell: &mut Shell) {
         ));
         shell.console.line(match (&job.question, job.confirm_until) {
             (Some(_), _) => "It waits for an answer: `show restore` shows its question.".to_owned(),
-            (None, Some(until)) => watch::unconfirmed(until),
+            (None, Some(until)) => watch::unconfirmed(job.kind, until),
             (None, None) => "`show restore` goes to it.".to_owned(),
         });
     } else if let Some(job) = show::broken(&status).map(|(job, _)| job) {

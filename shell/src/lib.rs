@@ -5,20 +5,27 @@
 
 mod client;
 mod commands;
+mod configure;
+mod confine;
 mod details;
-mod editor;
 pub mod grammar;
+mod history;
 mod lock;
 pub mod parse;
 mod progress;
 mod question;
+pub mod reference;
+mod session;
 mod show;
 mod signals;
+mod subsystem;
+mod system;
 mod terminal;
 mod text;
 mod token;
 mod values;
 mod watch;
+mod wizard;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -26,13 +33,14 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::Duration;
 
-use reinstate_api::{Code, Failure};
+use reinstate_api::{Access, Code, Failure, Session};
 
-use client::Client;
-use editor::LineEditor;
+use client::{Client, Lasting};
+use history::History;
 use signals::Signals;
-use terminal::{Console, Heard};
+use terminal::Console;
 
 /// How a command ended, as the exit status says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,12 +70,13 @@ enum Flow {
 struct Shell {
     client: Client,
     console: Console,
-    /// The lines typed, oldest first.
-    typed: Vec<String>,
+    signals: Rc<Signals>,
+    history: History,
+    /// What the agent lets this user do.
+    access: Access,
+    /// The agent counts the session for as long as this is open.
+    lasting: Option<Lasting>,
 }
-
-/// Lines that `history` shows.
-const HISTORY: usize = 100;
 
 impl Shell {
     /// Shows why the agent refused.
@@ -79,13 +88,20 @@ impl Shell {
         Flow::Next(if unreachable { Exit::Unreachable } else { Exit::Failed })
     }
 
-    /// Keeps a line for `history`.
-    fn remember(&mut self, line: &str) {
-        if !line.trim().is_empty() {
-            if self.typed.len() == HISTORY {
-                self.typed.remove(0);
+    /// Tells the agent of this session. Without an agent there is one all the same: it says what is wrong.
+    fn enter(&mut self) -> Result<Session, Vec<Failure>> {
+        let from = if std::env::var_os("SSH_CONNECTION").is_some() { "ssh" } else { "console" };
+        match self.client.session(from) {
+            Ok((session, lasting)) => {
+                self.access = session.access;
+                self.lasting = Some(lasting);
+                Ok(session)
             }
-            self.typed.push(line.trim().to_owned());
+            Err(failures) if failures.iter().all(|failure| failure.code == Code::AgentUnreachable) => {
+                let (user, idle, setup, expert) = (String::new(), 0, false, false);
+                Ok(Session { user, access: Access::Config, idle, setup, expert })
+            }
+            Err(failures) => Err(failures),
         }
     }
 }
@@ -97,6 +113,8 @@ const USAGE: &str = "usage: reinstate-shell [--socket PATH] [-c COMMAND]";
 
 struct Arguments {
     socket: PathBuf,
+    /// The socket is this appliance's own agent's.
+    own: bool,
     command: Option<OsString>,
 }
 
@@ -106,41 +124,75 @@ struct Arguments {
 /// command: 0 done, 1 refused, failed or not watched to its end, 2 not understood, 3 agent
 /// unreachable. Takes Ctrl-C away from the process, so call it before there are other threads.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let Some(arguments) = arguments(args) else {
+    let args: Vec<OsString> = args.collect();
+    if let Err(error) = confine::scrub(&args) {
+        eprintln!("reinstate-shell: it cannot be started again with an empty environment: {error}");
+        return Exit::Failed.into();
+    }
+    let Some(arguments) = arguments(args.into_iter()) else {
         eprintln!("{USAGE}");
         return Exit::Syntax.into();
     };
+    if arguments.command.as_ref().is_some_and(|command| command == subsystem::PROGRAM) {
+        eprintln!("{}: {}", subsystem::PROGRAM, subsystem::become_it());
+        return Exit::Failed.into();
+    }
+    if let Err(errno) = confine::close() {
+        eprintln!("reinstate-shell: core dumps cannot be forbidden: {errno}");
+        return Exit::Failed.into();
+    }
     let signals = Rc::new(Signals::take());
     let Ok(input) = std::io::stdin().as_fd().try_clone_to_owned() else {
         return Exit::Failed.into();
     };
     let mut console = Console::new(input, Box::new(std::io::stdout()), Rc::clone(&signals));
-    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let mut editor = if terminal { LineEditor::open() } else { None };
     if std::io::stdout().is_terminal() {
-        console.set_columns(editor.as_mut().map_or(80, LineEditor::columns));
+        console.on_terminal(arguments.command.is_none() && std::io::stdin().is_terminal() && edits());
     }
-    let editor = editor.filter(|_| edits());
+    let history = if arguments.own { History::of_this_user() } else { History::default() };
     let client = Client::new(arguments.socket, Rc::clone(&signals));
-    let mut shell = Shell { client, console, typed: Vec::new() };
+    let mut shell = Shell { client, console, signals, history, access: Access::Config, lasting: None };
     let exit = match arguments.command {
         Some(command) => {
             let line = command.into_string().unwrap_or_else(|_| NO_COMMAND.to_owned());
-            match commands::execute(&mut shell, &line) {
+            match commands::alone(&mut shell, &line) {
                 Flow::Next(exit) | Flow::Leave(exit) => exit,
             }
         }
-        None => session(&mut shell, editor, &signals),
+        None => interactive(&mut shell),
     };
+    shell.console.leave_terminal();
     exit.into()
+}
+
+fn interactive(shell: &mut Shell) -> Exit {
+    let session = match shell.enter() {
+        Ok(session) => session,
+        Err(failures) => {
+            shell.refused(&failures);
+            return Exit::Failed;
+        }
+    };
+    if !session.expert {
+        confine::no_new_rights();
+    }
+    shell.console.end_after(Duration::from_secs(session.idle));
+    if session.setup
+        && let Some(exit) = wizard::run(shell)
+    {
+        return exit;
+    }
+    commands::greet(shell);
+    session::run(shell)
 }
 
 fn arguments(args: impl Iterator<Item = OsString>) -> Option<Arguments> {
     let mut args = args.skip(1);
-    let mut arguments = Arguments { socket: PathBuf::from("/").join(reinstate_api::SOCKET), command: None };
+    let socket = PathBuf::from("/").join(reinstate_api::SOCKET);
+    let mut arguments = Arguments { socket, own: true, command: None };
     while let Some(arg) = args.next() {
         match arg.to_str()? {
-            "--socket" => arguments.socket = args.next()?.into(),
+            "--socket" => (arguments.socket, arguments.own) = (args.next()?.into(), false),
             "-c" => arguments.command = Some(args.next()?),
             _ => return None,
         }
@@ -152,40 +204,4 @@ fn arguments(args: impl Iterator<Item = OsString>) -> Option<Arguments> {
 fn edits() -> bool {
     let term = std::env::var("TERM").unwrap_or_default();
     !matches!(term.as_str(), "" | "dumb" | "cons25" | "emacs")
-}
-
-/// Reads and runs lines until the end of the input, `exit`, or a restart.
-fn session(shell: &mut Shell, mut editor: Option<LineEditor>, signals: &Signals) -> Exit {
-    commands::greet(shell);
-    let mut last = Exit::Ok;
-    while !shell.console.is_gone() {
-        let line = match &mut editor {
-            Some(editor) => editor.line(),
-            None => plain_line(&mut shell.console),
-        };
-        let Some(line) = line else {
-            return last;
-        };
-        signals.forget();
-        if let Some(editor) = &mut editor {
-            shell.console.set_columns(editor.columns());
-        }
-        shell.remember(&line);
-        match commands::execute(shell, &line) {
-            Flow::Next(exit) => last = exit,
-            Flow::Leave(exit) => return exit,
-        }
-    }
-    last
-}
-
-/// A line where nothing is edited; empty after Ctrl-C, None at the end of the input.
-fn plain_line(console: &mut Console) -> Option<String> {
-    let mut asking = console.prompt();
-    match console.hear(&mut asking, None) {
-        Heard::Line(line) => Some(line.expose().to_owned()),
-        Heard::Unusable => Some(NO_COMMAND.to_owned()),
-        Heard::Interrupt | Heard::Other => Some(String::new()),
-        Heard::End | Heard::Hangup => None,
-    }
 }

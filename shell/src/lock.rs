@@ -4,13 +4,10 @@ use reinstate_api::{ClearLock, Failure, HaState, Lock, MemberView, Phase, Status
 use serde::de::IgnoredAny;
 use uuid::Uuid;
 
+use crate::question::{agreed, heard};
 use crate::show::{describe, field};
-use crate::terminal::Heard;
 use crate::text::time;
 use crate::{Exit, Flow, Shell};
-
-/// Answers that are none may be given this often.
-const TRIES: usize = 3;
 
 pub fn show(shell: &mut Shell) -> Result<Flow, Vec<Failure>> {
     let status: Status = shell.client.get("/v1/status")?;
@@ -109,27 +106,4 @@ fn what_is_held(shell: &mut Shell, status: &Status) -> Option<Uuid> {
 fn kept(shell: &mut Shell) -> Flow {
     shell.console.line("Nothing was cleared.");
     Flow::Next(Exit::Failed)
-}
-
-fn agreed(shell: &mut Shell, question: &str) -> bool {
-    for _ in 0..TRIES {
-        match heard(shell, question).map(|line| line.to_ascii_lowercase()).as_deref() {
-            Some("y" | "yes") => return true,
-            Some("n" | "no") | None => return false,
-            Some(_) => shell.console.line("Please answer Y or N."),
-        }
-    }
-    false
-}
-
-fn heard(shell: &mut Shell, question: &str) -> Option<String> {
-    let mut asking = shell.console.ask(question, true);
-    loop {
-        match shell.console.hear(&mut asking, None) {
-            Heard::Line(line) => return Some(line.expose().trim().to_owned()),
-            Heard::Unusable => return Some(String::new()),
-            Heard::End | Heard::Interrupt | Heard::Hangup => return None,
-            Heard::Other => {}
-        }
-    }
 }

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::grammar::{Command, Draft, Part, Row, TABLE};
+use reinstate_api::Access;
+
+use crate::grammar::{self, Command, Completes, Draft, Part, Row};
+use crate::terminal::filter_choices;
 use crate::token::{Token, tokens};
 
 /// Why a line is not a command. `at` is the character at which the caret points, from 0.
@@ -32,14 +35,23 @@ impl fmt::Display for SyntaxErrorKind {
 /// What may stand at a place: the word or the argument's name, and its help.
 pub type Choice = (&'static str, &'static str);
 
-/// What a line means; None where it is empty.
-pub fn parse(line: &str) -> Result<Option<Command>, SyntaxError> {
+/// What a line means, and who may; None where it is empty.
+pub fn parse(line: &str) -> Result<Option<(Command, Access)>, SyntaxError> {
     let tokens = read(line)?;
     if tokens.is_empty() {
         return Ok(None);
     }
-    let command =
-        follow(&tokens)?.into_iter().filter(|way| way.heads().1).find_map(|way| (way.row.build)(way.draft));
+    let build = |way: Way| Some(((way.row.build)(way.draft)?, way.row.access));
+    let ways = follow(&tokens)?;
+    let unclear = |at: &usize| {
+        let mut words = ways.iter().filter_map(|way| way.words[*at]);
+        let first = words.next();
+        words.any(|word| Some(word) != first)
+    };
+    if let Some(at) = (0..tokens.len()).find(unclear) {
+        return Err(SyntaxError { kind: SyntaxErrorKind::CommandLine, at: tokens[at].at });
+    }
+    let command = ways.into_iter().filter(|way| way.heads().1).find_map(build);
     command
         .map(Some)
         .ok_or(SyntaxError { kind: SyntaxErrorKind::NotCompleted, at: line.trim_end().chars().count() })
@@ -47,7 +59,10 @@ pub fn parse(line: &str) -> Result<Option<Command>, SyntaxError> {
 
 /// What may stand where the line ends: the words that begin as its last word does, or whatever may
 /// follow a line that ends in a space; and whether the line is a command as it is.
-pub fn choices(line: &str) -> Result<(Vec<Choice>, bool), SyntaxError> {
+pub fn choices(line: &str, access: Access) -> Result<(Vec<Choice>, bool), SyntaxError> {
+    if let Some(choices) = filter_choices(line) {
+        return choices.map(|choices| (choices, false));
+    }
     let mut tokens = read(line)?;
     let begun = match line.ends_with(char::is_whitespace) {
         true => None,
@@ -55,23 +70,27 @@ pub fn choices(line: &str) -> Result<(Vec<Choice>, bool), SyntaxError> {
     };
     let mut choices: Vec<Choice> = Vec::new();
     let mut complete = false;
-    for way in follow(&tokens)? {
+    for way in follow(&tokens)?.into_iter().filter(|way| way.row.access <= access) {
         let (heads, end) = way.heads();
         complete |= end && begun.is_none() && (way.row.build)(way.draft.clone()).is_some();
+        let fits = |word: &str| begun.as_ref().is_none_or(|begun| begun.begins(word));
         for (part, _) in heads {
-            let choice = match (part, &begun) {
-                (Part::Word(word, help), None) => (*word, *help),
-                (Part::Word(word, help), Some(begun)) if begun.begins(word) => (*word, *help),
-                (Part::Argument(name, help, _), None) => (*name, *help),
-                (Part::Argument(name, help, take), Some(begun))
-                    if take(&mut Draft::default(), &begun.text) =>
+            let found: Vec<Choice> = match part {
+                Part::Word(word, help) => vec![(*word, *help)].into_iter().filter(|(w, _)| fits(w)).collect(),
+                Part::Choice(words, _) => words.iter().copied().filter(|(word, _)| fits(word)).collect(),
+                Part::Argument(argument)
+                    if begun
+                        .as_ref()
+                        .is_none_or(|begun| (argument.take)(&mut Draft::default(), &begun.text)) =>
                 {
-                    (*name, *help)
+                    vec![(argument.name, argument.help)]
                 }
                 _ => continue,
             };
-            if !choices.iter().any(|(name, _)| *name == choice.0) {
-                choices.push(choice);
+            for choice in found {
+                if !choices.iter().any(|(name, _)| *name == choice.0) {
+                    choices.push(choice);
+                }
             }
         }
     }
@@ -83,25 +102,75 @@ pub fn choices(line: &str) -> Result<(Vec<Choice>, bool), SyntaxError> {
     }
 }
 
-/// The words that the line's last word may become, and the byte at which that word starts.
-pub fn completions(line: &str) -> (usize, Vec<&'static str>) {
+/// What the line's last word may become.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Completions {
+    /// The byte at which that word starts.
+    pub start: usize,
+    pub words: Vec<&'static str>,
+    /// Names of files in the backup folder, too.
+    pub files: bool,
+}
+
+/// The words that the line's last word may become.
+pub fn completions(line: &str, access: Access) -> Completions {
     let start = line
         .rfind(char::is_whitespace)
         .map_or(0, |space| space + line[space..].chars().next().map_or(1, char::len_utf8));
-    let is_word = |name: &str| TABLE.iter().any(|row| row.parts.iter().any(|part| has_word(part, name)));
-    let words = choices(line).map_or_else(
-        |_| Vec::new(),
-        |(choices, _)| choices.into_iter().map(|(name, _)| name).filter(|name| is_word(name)).collect(),
-    );
-    (start, words)
+    let filters = filter_choices(line).is_some();
+    let names = choices(line, access).map_or_else(|_| Vec::new(), |(choices, _)| choices);
+    let names = names.into_iter().map(|(name, _)| name);
+    let words = names.filter(|name| is_word(name) || filters && *name != "PATTERN").collect();
+    Completions { start, words, files: !filters && takes_file(&line[..start]) }
+}
+
+fn is_word(name: &str) -> bool {
+    grammar::rows().any(|row| row.parts.iter().any(|part| has_word(part, name)))
+}
+
+fn takes_file(before: &str) -> bool {
+    let ways = read(before).and_then(|tokens| follow(&tokens)).unwrap_or_default();
+    let heads = ways.iter().flat_map(|way| way.heads().0);
+    heads
+        .into_iter()
+        .any(|(part, _)| matches!(part, Part::Argument(argument) if argument.completes == Completes::Backups))
 }
 
 fn has_word(part: &Part, name: &str) -> bool {
     match part {
         Part::Word(word, _) => *word == name,
+        Part::Choice(words, _) => words.iter().any(|(word, _)| *word == name),
         Part::Argument(..) => false,
         Part::Optional(inner) => inner.iter().any(|part| has_word(part, name)),
     }
+}
+
+/// The line as it may be kept: a secret in it is not. None where it may hold one that nobody can find.
+pub fn without_secrets(line: &str) -> Option<String> {
+    let tokens = read(line).ok()?;
+    let secret = |row: &&Row| row.has_secret();
+    let begins = |row: &&Row| match (row.parts.first(), tokens.first()) {
+        (Some(Part::Word(word, _)), Some(first)) => first.begins(word),
+        _ => false,
+    };
+    if !grammar::rows().filter(secret).any(|row| begins(&row)) {
+        return Some(line.to_owned());
+    }
+    let (mut ways, mut kept) = (starts(), Vec::new());
+    for token in &tokens {
+        let hidden = ways
+            .iter()
+            .flat_map(|way| way.heads().0)
+            .any(|(part, _)| matches!(part, Part::Argument(argument) if argument.secret));
+        ways = step(&ways, token).ok()?;
+        let word = if token.text.contains(char::is_whitespace) {
+            format!("\"{}\"", token.text)
+        } else {
+            token.text.clone()
+        };
+        kept.push(if hidden { "***".to_owned() } else { word });
+    }
+    Some(kept.join(" "))
 }
 
 fn read(line: &str) -> Result<Vec<Token>, SyntaxError> {
@@ -114,6 +183,8 @@ struct Way {
     row: &'static Row,
     left: Vec<&'static [Part]>,
     draft: Draft,
+    /// What each token stands for; None where it is an argument.
+    words: Vec<Option<&'static str>>,
 }
 
 type Head = (&'static Part, Vec<&'static [Part]>);
@@ -145,47 +216,62 @@ fn heads_of(left: &[&'static [Part]], heads: &mut Vec<Head>) -> bool {
     false
 }
 
-/// Every reading of these words; never none. A word typed in full is that word; a unique beginning
-/// of one is preferred to its being an argument.
+/// Every reading of these words; never none. A word typed in full is that word. A beginning that several
+/// words have is each of them, until what follows fits one only.
 fn follow(tokens: &[Token]) -> Result<Vec<Way>, SyntaxError> {
-    let start = |row: &'static Row| Way { row, left: vec![row.parts], draft: Draft::default() };
-    let mut ways: Vec<Way> = TABLE.iter().map(start).collect();
+    let mut ways = starts();
     for token in tokens {
         ways = step(&ways, token)?;
     }
     Ok(ways)
 }
 
+fn starts() -> Vec<Way> {
+    grammar::rows()
+        .map(|row| Way { row, left: vec![row.parts], draft: Draft::default(), words: Vec::new() })
+        .collect()
+}
+
 fn step(ways: &[Way], token: &Token) -> Result<Vec<Way>, SyntaxError> {
-    let mut words: Vec<(&str, Way)> = Vec::new();
+    let mut words: Vec<Way> = Vec::new();
     let mut arguments = Vec::new();
     let mut takes_argument = false;
     for way in ways {
-        for (part, left) in way.heads().0 {
+        let next = |left: &Vec<&'static [Part]>, draft: Draft, word: Option<&'static str>| {
+            let words = way.words.iter().copied().chain([word]).collect();
+            Way { row: way.row, left: left.clone(), draft, words }
+        };
+        for (part, left) in &way.heads().0 {
             let mut draft = way.draft.clone();
-            let row = way.row;
             match part {
                 Part::Word(word, _) if token.begins(word) => {
                     draft.word(word);
-                    words.push((word, Way { row, left, draft }));
+                    words.push(next(left, draft, Some(word)));
                 }
-                Part::Argument(_, _, take) => {
+                Part::Choice(choice, take) => {
                     takes_argument = true;
-                    if take(&mut draft, &token.text) {
-                        arguments.push(Way { row, left, draft });
+                    for (word, _) in choice.iter().filter(|(word, _)| token.begins(word)) {
+                        let mut draft = draft.clone();
+                        take(&mut draft, word);
+                        words.push(next(left, draft, Some(word)));
+                    }
+                }
+                Part::Argument(argument) => {
+                    takes_argument = true;
+                    if (argument.take)(&mut draft, &token.text) {
+                        arguments.push(next(left, draft, None));
                     }
                 }
                 _ => {}
             }
         }
     }
-    if words.iter().any(|(word, _)| *word == token.text) {
-        words.retain(|(word, _)| *word == token.text);
+    let in_full = |way: &Way| !token.quoted && way.words.last() == Some(&Some(token.text.as_str()));
+    if words.iter().any(in_full) {
+        words.retain(in_full);
         arguments.clear();
-    } else if words.iter().any(|(word, _)| *word != words[0].0) {
-        words.clear();
     }
-    let next: Vec<Way> = words.into_iter().map(|(_, way)| way).chain(arguments).collect();
+    let next: Vec<Way> = words.into_iter().chain(arguments).collect();
     if next.is_empty() {
         let kind = match takes_argument {
             true => SyntaxErrorKind::Parameter,
@@ -201,10 +287,11 @@ mod tests {
     use reinstate_api::Source;
 
     use super::*;
+    use crate::grammar::View;
 
     fn command(line: &str) -> Command {
         match parse(line) {
-            Ok(Some(command)) => command,
+            Ok(Some((command, _))) => command,
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -265,10 +352,12 @@ mod tests {
 
     #[test]
     fn unique_beginnings_of_words_are_enough() {
-        assert!(matches!(command("sh ver"), Command::ShowVersion));
-        assert!(matches!(command("  sh   res  hist "), Command::ShowRestoreHistory));
+        assert!(matches!(command("sh ver"), Command::Show(View::Version, false)));
+        assert!(matches!(command("  sh   res  hist "), Command::Show(View::RestoreHistory, false)));
         assert!(matches!(command("rest roll"), Command::RestoreRollback));
         assert!(matches!(command("conf m d"), Command::ManagerDelete));
+        // What several words begin with is the one that the rest fits.
+        assert!(matches!(command("configur del 3"), Command::ConfigurationDelete(_)));
         let (source, _) = restore("rest rem loc 192.0.2.1 admin /b/fw.tar");
         assert!(matches!(source, Source::Location(_)));
         assert_eq!(restore("rest rem b"), (Source::Backup("b".into()), false));
@@ -298,10 +387,10 @@ mod tests {
     fn a_question_mark_lists_what_may_stand_there() {
         const OVERRIDES: [&str; 3] = ["without-peer", "without-control", "address-in-use-ok"];
         let names = |line: &str| {
-            let (choices, complete) = choices(line).unwrap();
+            let (choices, complete) = choices(line, Access::Config).unwrap();
             (choices.iter().map(|(name, _)| *name).collect::<Vec<_>>(), complete)
         };
-        assert_eq!(names("show restore "), (vec!["detail", "history", "lock"], true));
+        assert_eq!(names("show restore "), (vec!["--json", "detail", "history", "lock"], true));
         assert_eq!(names("show ver"), (vec!["version"], false));
         assert_eq!(names("restore remote-manager-backup "), (vec!["location", "backup", "FILE"], false));
         assert_eq!(
@@ -312,21 +401,75 @@ mod tests {
                 true
             )
         );
-        assert_eq!(names("").0[..2], ["restore", "backup"]);
-        assert_eq!(choices("show x").unwrap_err().at, 5);
+        assert_eq!(names("").0[..3], ["restore", "clear", "backup"]);
+        assert_eq!(choices("show x", Access::Config).unwrap_err().at, 5);
     }
 
     #[test]
-    fn tab_completes_words_but_no_arguments() {
-        assert_eq!(completions("sho"), (0, vec!["show"]));
-        assert_eq!(completions("show re"), (5, vec!["restore"]));
-        assert_eq!(completions("restore remote-manager-backup "), (30, vec!["location", "backup"]));
-        assert_eq!(completions("nothing x"), (8, vec![]));
+    fn tab_completes_words_and_the_names_of_backups() {
+        let found = |line| {
+            let Completions { start, words, files } = completions(line, Access::Config);
+            (start, words, files)
+        };
+        assert_eq!(found("sho"), (0, vec!["show"], false));
+        assert_eq!(found("show rest"), (5, vec!["restore"], false));
+        assert_eq!(found("restore remote-manager-backup "), (30, vec!["location", "backup"], true));
+        assert_eq!(found("restore remote-manager-backup backup f"), (37, vec![], true));
+        assert_eq!(found("configure user add alice b"), (25, vec!["basic"], false));
+        assert_eq!(found("show version | inc"), (15, vec!["include"], false));
+        assert_eq!(found("show version | include a"), (23, vec![], false));
+        assert_eq!(found("nothing x"), (8, vec![], false));
+    }
+
+    #[test]
+    fn a_user_with_basic_access_is_offered_what_he_may_do() {
+        let offered = |access| choices("", access).unwrap().0.into_iter().map(|(name, _)| name).collect();
+        let (basic, config): (Vec<_>, Vec<_>) = (offered(Access::Basic), offered(Access::Config));
+        assert!(basic.contains(&"show") && !basic.contains(&"restore") && config.contains(&"restore"));
+        assert_eq!(completions("rest", Access::Basic).words, Vec::<&str>::new());
+    }
+
+    #[test]
+    fn every_command_is_understood_as_its_own_reference_writes_it() {
+        for row in grammar::rows() {
+            let words: Vec<String> = row.parts.iter().filter_map(example).collect();
+            let line = words.join(" ");
+            assert!(
+                matches!(parse(&line), Ok(Some((_, access))) if access == row.access),
+                "{line}: {:?}",
+                parse(&line)
+            );
+        }
+    }
+
+    /// Something that is of a part's type; None where it may be left out.
+    fn example(part: &Part) -> Option<String> {
+        let name = match part {
+            Part::Word(word, _) => word,
+            Part::Choice(words, _) => words[0].0,
+            Part::Argument(argument) => {
+                const CANDIDATES: [&str; 9] = [
+                    "fw.tar",
+                    "fw",
+                    "/b/fw.tar",
+                    "192.0.2.1",
+                    "2001:db8::1",
+                    "24",
+                    "7",
+                    "AAAAC3NzaC1lZDI1",
+                    "alice",
+                ];
+                let fits = |text: &&&str| (argument.take)(&mut Draft::default(), text);
+                CANDIDATES.iter().find(fits).unwrap_or_else(|| panic!("nothing fits {}", argument.name))
+            }
+            Part::Optional(_) => return None,
+        };
+        Some(name.to_owned())
     }
 
     #[test]
     fn no_word_of_the_table_begins_like_an_error_or_ends_like_a_prompt() {
-        for row in TABLE {
+        for row in grammar::rows() {
             let syntax = row.syntax();
             assert!(!syntax.ends_with(['>', '#']) && !row.help.ends_with(['>', '#']), "{syntax}");
             assert!(syntax.is_ascii() && row.help.len() <= 75, "{syntax}");

@@ -84,7 +84,13 @@ fn hear(
                 Heard::End => return Err(Answered::Stop(unanswered(shell, question))),
                 Heard::Interrupt => return Err(Answered::Interrupt),
                 Heard::Hangup => return Err(Answered::Stop(Flow::Leave(Exit::Failed))),
+                Heard::Idle => {
+                    let _ = unanswered(shell, question);
+                    return Err(Answered::Stop(Flow::Leave(Exit::Failed)));
+                }
                 Heard::Other => {}
+                // Keys for lines of commands only.
+                Heard::Help | Heard::Complete | Heard::Space | Heard::Earlier | Heard::Later => continue,
             }
         }
         let event = events.next();
@@ -168,4 +174,29 @@ fn unanswered(shell: &mut Shell, question: &Question) -> Flow {
         time(question.until)
     ));
     Flow::Next(Exit::Failed)
+}
+
+/// Yes or no, asked again where it is neither; no answer is a no.
+pub fn agreed(shell: &mut Shell, question: &str) -> bool {
+    for _ in 0..TRIES {
+        match heard(shell, question).map(|line| line.to_ascii_lowercase()).as_deref() {
+            Some("y" | "yes") => return true,
+            Some("n" | "no") | None => return false,
+            Some(_) => shell.console.line("Please answer yes or no."),
+        }
+    }
+    false
+}
+
+/// The answer to a question; None where there will be none.
+pub fn heard(shell: &mut Shell, question: &str) -> Option<String> {
+    let mut asking = shell.console.ask(question, true);
+    loop {
+        match shell.console.hear(&mut asking, None) {
+            Heard::Line(line) => return Some(line.expose().trim().to_owned()),
+            Heard::Unusable => return Some(String::new()),
+            Heard::End | Heard::Interrupt | Heard::Hangup | Heard::Idle => return None,
+            _ => {}
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! The types of arguments: what a typed word has to be to stand for one.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
-use reinstate_api::CONFIRM_WITHIN;
+use reinstate_api::{Access, CONFIRM_WITHIN, Secret};
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,100 @@ fn is_label(label: &str) -> bool {
     (1..=63).contains(&label.len())
         && !label.starts_with('-')
         && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// A name or an address.
+pub fn host(text: &str) -> Option<String> {
+    (text.parse::<IpAddr>().is_ok() || host_name(text)).then(|| text.to_owned())
+}
+
+/// A host name or a domain.
+pub fn hostname(text: &str) -> Option<String> {
+    let named = host_name(text) && !text.ends_with('.') && !text.contains('_');
+    (named && text.parse::<Ipv4Addr>().is_err() && !text.split('.').any(|label| label.ends_with('-')))
+        .then(|| text.to_owned())
+}
+
+/// A netmask as its prefix length, or that length itself, 1 to 32.
+pub fn netmask(text: &str) -> Option<u8> {
+    let length = match text.parse::<Ipv4Addr>() {
+        Ok(mask) => {
+            let bits = mask.to_bits();
+            (bits.leading_ones() + bits.trailing_zeros().min(32) == 32).then(|| bits.leading_ones())?
+        }
+        Err(_) => number(text, 1..=32)?,
+    };
+    u8::try_from(length).ok().filter(|length| (1..=32).contains(length))
+}
+
+/// The prefix length of an IPv6 address.
+pub fn prefix6(text: &str) -> Option<u8> {
+    number(text.strip_prefix('/').unwrap_or(text), 1..=128).and_then(|length| u8::try_from(length).ok())
+}
+
+/// A number in digits.
+pub fn number(text: &str, range: RangeInclusive<u32>) -> Option<u32> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|number| digits && range.contains(number))
+}
+
+/// Values between commas, at most 64; `none` for none.
+pub fn list<T>(text: &str, one: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    if text == "none" {
+        return Some(Vec::new());
+    }
+    let values: Option<Vec<T>> = text.split(',').map(|value| one(value.trim())).collect();
+    values.filter(|values| values.len() <= 64)
+}
+
+/// Networks between commas; `any` for no limit.
+pub fn networks(text: &str) -> Option<Vec<String>> {
+    let network = |one: &str| {
+        let (address, length) = one.split_once('/').map_or((one, None), |(a, l)| (a, Some(l)));
+        let most = match address.parse::<IpAddr>().ok()? {
+            IpAddr::V4(_) => 32,
+            IpAddr::V6(_) => 128,
+        };
+        match length {
+            Some(length) => number(length, 0..=most).map(|_| one.to_owned()),
+            None => Some(format!("{one}/{most}")),
+        }
+    };
+    if text == "any" { Some(Vec::new()) } else { list(text, network).filter(|list| !list.is_empty()) }
+}
+
+pub fn access(word: &str) -> Option<Access> {
+    [Access::Basic, Access::Config].into_iter().find(|access| access.as_str() == word)
+}
+
+/// The name of an account, as Debian takes it.
+pub fn account(text: &str) -> Option<String> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    let named = text.len() <= 32 && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    (named && text.bytes().all(plain)).then(|| text.to_owned())
+}
+
+/// One word of plain characters.
+pub fn word(text: &str) -> Option<String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-@".contains(&b);
+    ((1..=64).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(plain))
+        .then(|| text.to_owned())
+}
+
+/// The name of a stored configuration: no number.
+pub fn configuration_name(text: &str) -> Option<String> {
+    word(text).filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()) && !name.contains('@'))
+}
+
+/// What is typed at the manager and here.
+pub fn registration_key(text: &str) -> Option<Secret> {
+    let printable = text.bytes().all(|b| b.is_ascii_graphic());
+    ((1..=64).contains(&text.len()) && printable).then(|| Secret::new(text.to_owned()))
+}
+
+pub fn base64(text: &str) -> Option<String> {
+    let digit = |b: u8| b.is_ascii_alphanumeric() || b"+/=".contains(&b);
+    ((16..=2048).contains(&text.len()) && text.bytes().all(digit)).then(|| text.to_owned())
 }
 
 /// A device's UUID.
@@ -180,6 +275,46 @@ mod tests {
         ] {
             assert_eq!(fingerprint(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_netmask_is_a_mask_or_a_length() {
+        for (text, length) in [("255.255.255.0", 24), ("24", 24), ("255.255.255.255", 32), ("128.0.0.0", 1)] {
+            assert_eq!(netmask(text), Some(length), "{text}");
+        }
+        for text in ["255.0.255.0", "0.0.0.0", "0", "33", "+24", "", "255.255.255"] {
+            assert_eq!(netmask(text), None, "{text}");
+        }
+        assert_eq!(
+            (prefix6("64"), prefix6("/128"), prefix6("129"), prefix6("0")),
+            (Some(64), Some(128), None, None)
+        );
+    }
+
+    #[test]
+    fn lists_stand_between_commas() {
+        let addresses = |text| list(text, |one| one.parse::<IpAddr>().ok()).map(|list| list.len());
+        assert_eq!(addresses("192.0.2.1,2001:db8::1"), Some(2));
+        assert_eq!(addresses("none"), Some(0));
+        assert_eq!((addresses(""), addresses("192.0.2.1,"), addresses("a")), (None, None, None));
+        assert_eq!(networks("192.0.2.0/24,2001:db8::/32,192.0.2.9").unwrap().last().unwrap(), "192.0.2.9/32");
+        assert_eq!(networks("any"), Some(Vec::new()));
+        assert_eq!((networks("none"), networks("192.0.2.0/33"), networks("*")), (None, None, None));
+    }
+
+    #[test]
+    fn names_are_plain() {
+        for text in ["fw", "fw-a.example.com"] {
+            assert!(hostname(text).is_some(), "{text}");
+        }
+        for text in ["", "fw_a", "-fw", "fw-", "fw.", "192.0.2.1", "a b", "fw;reboot", &"a".repeat(64)] {
+            assert_eq!(hostname(text), None, "{text}");
+        }
+        for text in ["root:x", "Admin", "-x", "a/b", "", "a b", &"a".repeat(33)] {
+            assert_eq!(account(text), None, "{text}");
+        }
+        assert_eq!(configuration_name("7"), None);
+        assert_eq!(configuration_name("before-7.4").as_deref(), Some("before-7.4"));
     }
 
     #[test]

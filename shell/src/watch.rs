@@ -51,6 +51,41 @@ pub fn watch(shell: &mut Shell, id: Uuid) -> Flow {
     }
 }
 
+/// How a job that nobody has to watch came out.
+pub enum Settled {
+    Done,
+    /// It goes back by itself unless somebody confirms it by then.
+    Waits(Timestamp),
+    Not(Flow),
+}
+
+/// Waits for the end of a job that asks nothing, and shows only why it failed.
+pub fn settle(shell: &mut Shell, id: Uuid) -> Settled {
+    let mut events = match shell.client.events() {
+        Ok(events) => events,
+        Err(failures) => return Settled::Not(shell.refused(&failures)),
+    };
+    loop {
+        let status = match events.next() {
+            Event::Status(status) => status,
+            Event::Interrupt => return Settled::Not(left(shell)),
+            Event::Hangup => return Settled::Not(Flow::Leave(Exit::Failed)),
+            Event::Failed(failures) => return Settled::Not(shell.refused(&failures)),
+            Event::End => return Settled::Not(agent_ended(shell)),
+        };
+        let Some(job) = status.job.as_ref().filter(|job| job.id == id) else {
+            return Settled::Not(from_history(shell, id));
+        };
+        match (&job.outcome, job.confirm_until) {
+            (Some(outcome), _) if outcome.is_success() => return Settled::Done,
+            (Some(outcome), _) => return Settled::Not(Flow::Next(ended(shell, job.kind, outcome))),
+            (None, Some(until)) => return Settled::Waits(until),
+            (None, None) if job.phase == Phase::Rebooting => return Settled::Not(going_down(shell)),
+            (None, None) => {}
+        }
+    }
+}
+
 /// Shows what is new; Some when there is nothing more to watch.
 fn follow(
     shell: &mut Shell,
@@ -72,7 +107,7 @@ fn follow(
     }
     if let Some(until) = job.confirm_until.filter(|_| seen.confirm_until.is_none()) {
         seen.confirm_until = Some(until);
-        shell.console.line(unconfirmed(until));
+        shell.console.line(unconfirmed(job.kind, until));
     }
     let question = job.question.as_ref().filter(|question| seen.answered != Some(question.number));
     // Before that question every note is shown, these with it.
@@ -125,8 +160,9 @@ fn phase_line(job: &JobView) -> Option<String> {
 }
 
 /// What has to be done, and until when.
-pub fn unconfirmed(until: Timestamp) -> String {
-    format!("It has to be confirmed: `restore confirm`, until {}; else the old comes back.", time(until))
+pub fn unconfirmed(kind: JobKind, until: Timestamp) -> String {
+    let command = if kind == JobKind::Configure { "configure confirm" } else { "restore confirm" };
+    format!("It has to be confirmed: `{command}`, until {}; else the old comes back.", time(until))
 }
 
 fn going_down(shell: &mut Shell) -> Flow {

@@ -57,6 +57,7 @@ impl Agent {
         let log = Log::default();
         let mut routes = BTreeMap::from([
             ("POST /v1/answer".to_owned(), Reply::Json(200, json!({}))),
+            ("GET /v1/session?from=console".to_owned(), session(&usual())),
             ("POST /v1/restore".to_owned(), Reply::Json(200, json!({ "id": id() }))),
             ("GET /v1/texts".to_owned(), Reply::Json(200, texts())),
         ]);
@@ -210,6 +211,17 @@ fn wait_for(log: &Log, route: &str, count: usize) {
         assert!(!left.is_zero(), "{route} was not asked {count} times");
         asked = log.1.wait_timeout(asked, left).unwrap().0;
     }
+}
+
+/// A session as most are.
+pub fn usual() -> Session {
+    Session { user: "admin".into(), access: Access::Config, idle: 0, setup: false, expert: false }
+}
+
+/// The first line of a session's answer; the fake does not let it last.
+pub fn session(session: &Session) -> Reply {
+    let line = serde_json::to_string(session).unwrap();
+    Reply::Raw(format!("HTTP/1.0 200 OK\r\n\r\n{line}\n").into_bytes())
 }
 
 pub fn id() -> Uuid {

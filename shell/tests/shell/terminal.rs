@@ -96,6 +96,8 @@ fn a_password_is_never_shown_and_the_restart_ends_the_session() {
         ]);
         let mut terminal = Terminal::open(&agent, term);
         terminal.expect("> ");
+        // An editor echoes by itself; without one the terminal does.
+        assert_eq!(terminal.echoes(), term == "dumb");
         terminal.send("restore remote-manager-backup fw-a.tar\r");
         terminal.expect("admin@192.0.2.9's password: ");
         assert!(!terminal.echoes());
@@ -103,7 +105,7 @@ fn a_password_is_never_shown_and_the_restart_ends_the_session() {
         let shown = terminal.expect("Are you sure you want to continue (Y/N): ");
         assert!(!shown.contains("horse"), "{shown}");
         assert!(shown.contains("\r\nModel = VFW-100\r\n"), "{shown}");
-        assert!(terminal.echoes());
+        assert_eq!(terminal.echoes(), term == "dumb");
         terminal.send("Y\r");
         terminal.expect("Y\r\n");
         terminal.expect("The system is going down for reboot NOW!\r\n");
@@ -145,22 +147,132 @@ fn a_terminal_that_cannot_is_sent_no_escape_sequence() {
 }
 
 #[test]
-fn an_editing_terminal_shows_what_is_typed_and_completes_words() {
+fn an_editing_terminal_echoes_what_is_typed_and_nothing_else() {
     let agent = restore(vec![]);
     let mut terminal = Terminal::open(&agent, "xterm");
-    let opening = terminal.expect("> ");
-    assert!(!opening.contains("[?2004h") && !opening.contains("[?2026h"), "{opening:?}");
-    terminal.expect("\u{1b}[2C");
-    for key in "show".chars() {
+    assert_eq!(terminal.expect("> "), "");
+    for key in "show managers".chars() {
         terminal.send(&key.to_string());
         assert_eq!(terminal.expect(&key.to_string()), "");
     }
-    terminal.send(" man\t\r");
-    terminal.expect("agers ");
-    terminal.expect("No managers configured.\r\n");
-    // Typed any earlier, the terminal takes Ctrl-D for itself.
-    terminal.expect("\u{1b}[2C");
+    terminal.send("\r");
+    assert_eq!(terminal.expect("\r\n> "), "\r\nNo managers configured.");
+    // The line that many clients clear a line with before they type.
+    terminal.send("\u{1}\u{b}");
+    terminal.send("show managers\n");
+    assert_eq!(terminal.expect("\r\n> "), "show managers\r\nNo managers configured.");
     terminal.send("\u{4}");
+    assert_eq!(terminal.exit(), Some(0));
+}
+
+#[test]
+fn tab_and_a_space_typed_by_hand_complete_what_is_certain() {
+    let agent = restore(vec![]);
+    let mut terminal = Terminal::open(&agent, "xterm");
+    terminal.expect("> ");
+    terminal.send("sho");
+    terminal.expect("sho");
+    terminal.send(" ");
+    terminal.expect("w ");
+    terminal.send("man\t");
+    assert_eq!(terminal.expect("agers "), "man");
+    terminal.send("\r");
+    terminal.expect("No managers configured.\r\n> ");
+    // Of a line that comes at once nothing is completed: whoever sent it waits for its echo.
+    terminal.send("sho man\r");
+    assert_eq!(terminal.expect("\r\n"), "sho man");
+    terminal.expect("\r\n> ");
+    terminal.send("show re");
+    terminal.expect("show re");
+    terminal.send("\t\r");
+    terminal.expect("store ");
+    terminal.expect("> ");
+}
+
+#[test]
+fn a_question_mark_acts_at_once_and_the_line_is_there_again() {
+    let agent = restore(vec![]);
+    let mut terminal = Terminal::open(&agent, "vt100");
+    terminal.expect("> ");
+    terminal.send("show man");
+    terminal.expect("show man");
+    terminal.send("?");
+    terminal.expect("\r\n  managers                The manager of this appliance\r\n");
+    assert_eq!(terminal.expect("> show man"), "");
+    terminal.send("agers ?");
+    let shown = terminal.expect("> show managers ");
+    assert!(shown.contains("  <cr>                    Run the command\r\n"), "{shown}");
+    terminal.send("\r");
+    terminal.expect("No managers configured.\r\n> ");
+    // In a quoted word it is a character.
+    terminal.send("show \"a?b\"\r");
+    terminal.expect("Illegal command line");
+}
+
+#[test]
+fn the_line_is_edited_with_the_keys_that_everybody_knows() {
+    let agent = restore(vec![]);
+    let mut terminal = Terminal::open(&agent, "xterm");
+    terminal.expect("> ");
+    for typed in [
+        "shxow\u{1b}[D\u{1b}[D\u{7f}\u{5} managers\r",
+        "managers\u{1}show \r",
+        "nothing\u{15}show managers\r",
+        "show nothing\u{17}managers\r",
+        "show managersxx\u{1b}[D\u{1b}[D\u{b}\r",
+        "\u{1b}[A\r",
+        "wrong\u{10}\u{e}\u{15}\u{10}\r",
+    ] {
+        terminal.send(typed);
+        terminal.expect("\r\nNo managers configured.\r\n> ");
+    }
+    terminal.send("half");
+    terminal.expect("half");
+    terminal.send("\u{3}");
+    terminal.expect("^C\r\n> ");
+    terminal.send("show man\u{c}");
+    terminal.expect("\u{1b}[H\u{1b}[2J> show man");
+    terminal.send("agers\r");
+    terminal.expect("No managers configured.\r\n> ");
+}
+
+#[test]
+fn only_what_is_longer_than_the_terminal_is_shown_by_pages() {
+    let lines: Vec<String> = (1..=60).map(|i| format!("line {i} of the log")).collect();
+    let log = Reply::Json(200, json!({ "lines": lines }));
+    let idle = Reply::Json(200, serde_json::to_value(status(None)).unwrap());
+    let agent = Agent::start(&[("GET /v1/log?lines=1000", log), ("GET /v1/status", idle)], vec![]);
+    let mut terminal = Terminal::open(&agent, "vt100");
+    terminal.expect("> ");
+    terminal.send("show log restore\r");
+    let first = terminal.expect("--More--");
+    assert!(first.ends_with("line 23 of the log\r\n"), "{first}");
+    terminal.send("\r");
+    assert_eq!(terminal.expect("--More--"), "\r        \rline 24 of the log\r\n");
+    terminal.send(" ");
+    assert!(terminal.expect("--More--").ends_with("line 47 of the log\r\n"));
+    terminal.send("/");
+    terminal.expect("/");
+    terminal.send("5[0-9]\r");
+    let found = terminal.expect("line 60 of the log\r\n> ");
+    assert!(found.contains("line 50 ") && !found.contains("line 48 "), "{found}");
+    terminal.send("show log restore\r");
+    terminal.expect("--More--");
+    terminal.send("q");
+    assert!(!terminal.expect("> ").contains("line"));
+    terminal.send("show log restore | include 2[0-9]\r");
+    assert_eq!(terminal.expect("> ").matches(" of the log").count(), 10);
+    terminal.send("show log restore | count\r");
+    terminal.expect("Count: 60 lines\r\n> ");
+}
+
+#[test]
+fn a_session_without_a_key_ends_by_itself() {
+    let idle = Session { idle: 1, ..usual() };
+    let agent = Agent::start(&[("GET /v1/session?from=console", session(&idle))], vec![]);
+    let mut terminal = Terminal::open(&agent, "vt100");
+    terminal.expect("> ");
+    terminal.expect("The session ends: nothing was typed for too long.\r\n");
     assert_eq!(terminal.exit(), Some(0));
 }
 

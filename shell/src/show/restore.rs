@@ -1,22 +1,11 @@
-//! The commands that only show.
+//! Restores: the running one, the last one, all of them, and what the agent has logged.
 
-use reinstate_api::{
-    BackupEntry, Failure, HistoryEntry, JobView, Lock, Manager, NodeArchive, Outcome, PublicKey, Status,
-    Version,
-};
+use reinstate_api::{HistoryEntry, JobView, Lock, Log, Outcome, Status};
 
-use crate::text::{bytes, table, time};
+use super::{DONE, Shown, field, lines};
+use crate::text::time;
 use crate::watch::{ended, noun, watch};
-use crate::{Exit, Flow, Shell, details};
-
-type Shown = Result<Flow, Vec<Failure>>;
-
-const DONE: Shown = Ok(Flow::Next(Exit::Ok));
-
-/// `Key                       : value`
-pub fn field(shell: &mut Shell, key: &str, value: impl AsRef<str>) {
-    shell.console.line(format!("{key:<26}: {}", value.as_ref()));
-}
+use crate::{Shell, details};
 
 /// Goes to the running job, or shows the last one.
 pub fn restore(shell: &mut Shell) -> Shown {
@@ -160,97 +149,11 @@ pub fn restore_history(shell: &mut Shell) -> Shown {
     lines(shell, &rows, &[])
 }
 
-pub fn backups(shell: &mut Shell) -> Shown {
-    let backups: Vec<BackupEntry> = shell.client.get("/v1/backups")?;
-    if backups.is_empty() {
-        shell.console.line("There are no backups on this appliance. `backup create` makes one.");
-        return DONE;
+pub fn log(shell: &mut Shell, route: &str) -> Shown {
+    let log: Log = shell.client.get(route)?;
+    if log.lines.is_empty() {
+        shell.console.line("Nothing was logged.");
     }
-    let mut rows = vec![["File", "Size", "Date", "Hostname", "Version"].map(str::to_owned).to_vec()];
-    for backup in &backups {
-        let (hostname, version) = match (&backup.details, &backup.bundle) {
-            (Some(about), _) => (
-                about.device.hostname.clone(),
-                details::version(&about.software.version, &about.software.build),
-            ),
-            (None, Some(bundle)) => (bundle.cluster.clone(), "bundle of archives".to_owned()),
-            (None, None) if backup.partial => (String::new(), "download that has not ended".to_owned()),
-            (None, None) => (String::new(), format!("not usable: {}", backup.problem)),
-        };
-        rows.push(vec![backup.file.clone(), bytes(backup.bytes), time(backup.modified), hostname, version]);
-        rows.extend(backup.bundle.iter().flat_map(|bundle| &bundle.archives).map(packed));
-    }
-    lines(shell, &rows, &[1])?;
-    if backups.iter().any(|backup| backup.bundle.is_some()) {
-        shell.console.line("`backup extract BUNDLE [NODE]` takes archives out of a bundle.");
-    }
-    DONE
-}
-
-/// A row for an archive in a bundle.
-fn packed(archive: &NodeArchive) -> Vec<String> {
-    let NodeArchive { file, bytes: size, hostname, role, created, version, build, problem, .. } = archive;
-    let date = created.map(time).unwrap_or_default();
-    let version = match problem.as_str() {
-        "" => format!("{}, {role}", details::version(version, build)),
-        problem => format!("not usable: {problem}"),
-    };
-    vec![format!("  {file}"), bytes(*size), date, hostname.clone(), version]
-}
-
-fn lines(shell: &mut Shell, rows: &[Vec<String>], right: &[usize]) -> Shown {
-    for line in table(rows, right) {
-        shell.console.line(line);
-    }
-    DONE
-}
-
-pub fn version(shell: &mut Shell) -> Shown {
-    const WIDTH: usize = 60;
-    let about: Version = shell.client.get("/v1/version")?;
-    let model = match about.product.as_str() {
-        "" => about.model.clone(),
-        product if product == about.model => about.model.clone(),
-        product => format!("{product} ({})", about.model),
-    };
-    let software = details::version(&about.version, &about.build);
-    let host = format!("[ {} ]", about.hostname);
-    shell.console.line(format!("{host:-^WIDTH$}"));
-    field(shell, "Model", format!("{model} Version {software}"));
-    field(shell, "UUID", &about.uuid);
-    let more = [
-        ("Patch", about.patch),
-        ("Hotfixes", about.hotfixes.join(", ")),
-        ("Serial", about.serial),
-        ("Management address", about.management.join(", ")),
-        ("Restore agent", about.reinstate),
-    ];
-    for (key, value) in more.iter().filter(|(_, value)| !value.is_empty()) {
-        field(shell, key, value);
-    }
-    shell.console.line("-".repeat(WIDTH));
-    DONE
-}
-
-pub fn managers(shell: &mut Shell) -> Shown {
-    let managers: Vec<Manager> = shell.client.get("/v1/managers")?;
-    if managers.is_empty() {
-        shell.console.line("No managers configured.");
-    }
-    for manager in &managers {
-        field(shell, "Host", &manager.host);
-        field(shell, "Display name", &manager.name);
-        field(shell, "Identifier", &manager.device_uuid);
-        field(shell, "Registration", &manager.state);
-        for (key, value) in manager.checkin.iter().flat_map(details::checkin) {
-            field(shell, key, value);
-        }
-    }
-    DONE
-}
-
-pub fn public_key(shell: &mut Shell) -> Shown {
-    let key: PublicKey = shell.client.get("/v1/public-key")?;
-    shell.console.line(key.line);
+    log.lines.iter().for_each(|line| shell.console.line(line));
     DONE
 }

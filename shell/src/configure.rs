@@ -1,0 +1,113 @@
+//! Changes of the configuration: what is said before and after them, and passwords that are asked for.
+
+use reinstate_api::{Change, ConfigureRequest, Failure, JobKind, Secret, Started};
+
+use crate::terminal::Heard;
+use crate::watch::{self, Settled};
+use crate::{Exit, Flow, Shell};
+
+type Done = Result<Flow, Vec<Failure>>;
+
+/// Makes one change.
+pub fn change(shell: &mut Shell, change: Change) -> Done {
+    let (before, after) = words(&change);
+    if !before.is_empty() {
+        shell.console.line(before);
+    }
+    let request = ConfigureRequest { changes: vec![change], confirm_within: None, setup: false };
+    let started: Started = shell.client.post("/v1/configure", &request)?;
+    let settled = watch::settle(shell, started.id);
+    if !matches!(settled, Settled::Not(_)) {
+        after.iter().for_each(|line| shell.console.line(line));
+    }
+    Ok(match settled {
+        Settled::Done => Flow::Next(Exit::Ok),
+        Settled::Waits(until) => {
+            shell.console.line(watch::unconfirmed(JobKind::Configure, until));
+            Flow::Next(Exit::Ok)
+        }
+        Settled::Not(flow) => flow,
+    })
+}
+
+/// What is said before a change, and after it.
+fn words(change: &Change) -> (String, Vec<String>) {
+    let network = vec!["Network settings changed.".to_owned()];
+    match change {
+        Change::Ipv4(_) => ("Setting IPv4 network configuration...".into(), network),
+        Change::Ipv6(_) => ("Setting IPv6 network configuration...".into(), network),
+        Change::Hostname(name) => (format!("Setting hostname to {name}..."), network),
+        Change::DnsServers(_) => ("Setting DNS servers...".into(), network),
+        Change::SearchDomains(_) => ("Setting DNS search domains...".into(), network),
+        Change::ManagerAdd(manager) => (
+            String::new(),
+            vec![
+                format!("Manager {} successfully configured.", manager.host),
+                "Give the manager the same registration key to complete the registration.".into(),
+            ],
+        ),
+        Change::Password { user: None, .. } => (String::new(), vec!["Password changed.".into()]),
+        Change::Password { user: Some(user), .. } => {
+            (String::new(), vec![format!("The password of {user} was changed.")])
+        }
+        Change::UserAdd { name, access, .. } => {
+            (String::new(), vec![format!("User {name} was added with access {access}.")])
+        }
+        Change::UserAccess { name, access } => {
+            (String::new(), vec![format!("User {name} has access {access} now.")])
+        }
+        Change::UserDelete { name } => (String::new(), vec![format!("User {name} was deleted.")]),
+        Change::TrustedHostAdd { host, .. } => (String::new(), vec![format!("Host {host} is trusted now.")]),
+        Change::TrustedHostDelete { host, .. } => {
+            (String::new(), vec![format!("The keys of host {host} are forgotten.")])
+        }
+        Change::SshAccessList(networks) if networks.is_empty() => {
+            (String::new(), vec!["SSH is open from everywhere.".into()])
+        }
+        Change::SshAccessList(networks) => {
+            (String::new(), vec![format!("SSH is open from {} only.", networks.join(", "))])
+        }
+    }
+}
+
+/// Asks for a new password twice, then changes it.
+pub fn password(shell: &mut Shell, user: Option<String>) -> Done {
+    match new_password(shell) {
+        Some(password) => change(shell, Change::Password { user, password }),
+        None => Ok(Flow::Next(Exit::Failed)),
+    }
+}
+
+/// Asks for the new user's password twice, then makes the account.
+pub fn user_add(shell: &mut Shell, name: String, access: reinstate_api::Access) -> Done {
+    match new_password(shell) {
+        Some(password) => change(shell, Change::UserAdd { name, access, password }),
+        None => Ok(Flow::Next(Exit::Failed)),
+    }
+}
+
+/// A password typed twice the same; None where it was not, which is said.
+pub fn new_password(shell: &mut Shell) -> Option<Secret> {
+    let first = hidden(shell, "Enter new password: ")?;
+    let second = hidden(shell, "Confirm new password: ")?;
+    if first.expose() != second.expose() {
+        shell.console.line("The two passwords differ. Nothing was changed.");
+        return None;
+    }
+    Some(first)
+}
+
+fn hidden(shell: &mut Shell, question: &str) -> Option<Secret> {
+    let mut asking = shell.console.ask(question, false);
+    loop {
+        match shell.console.hear(&mut asking, None) {
+            Heard::Line(line) => return Some(line),
+            Heard::Unusable => {
+                shell.console.line("That is no text, or too long. Nothing was changed.");
+                return None;
+            }
+            Heard::End | Heard::Interrupt | Heard::Hangup | Heard::Idle => return None,
+            _ => {}
+        }
+    }
+}
