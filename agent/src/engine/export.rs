@@ -18,10 +18,10 @@ use crate::tree::{Digest, Index};
 const DEVICE_KEY: &str = "device_key";
 
 /// Host keys that an admin has accepted.
-const KNOWN_HOSTS: &str = "known_hosts";
+pub(super) const KNOWN_HOSTS: &str = "known_hosts";
 
 /// Host keys that are part of the configuration, below the root.
-const TRUSTED_HOSTS: &str = "etc/ssh/ssh_known_hosts";
+pub(super) const TRUSTED_HOSTS: &str = "etc/ssh/ssh_known_hosts";
 
 /// Of the two, the one that a file is.
 type Looked = (Option<BackupDetails>, Option<BundleDetails>);
