@@ -262,7 +262,9 @@ impl Verb {
                 Self::On(Work::Inactive(words.by_ref().map(ValueExt::string).collect::<Result<_, _>>()?))
             }
             "people" => Self::On(Work::People),
-            "log" => Self::On(Work::Log { lines: tail::count(&next("the number of lines")?.string()?).map_err(|e| e.message)? }),
+            "log" => Self::On(Work::Log {
+                lines: tail::count(&next("the number of lines")?.string()?).map_err(|e| e.message)?,
+            }),
             "reboot" => Self::On(Work::Reboot),
             "restart" => Self::On(Work::Restart),
             "power-off" => Self::On(Work::PowerOff),

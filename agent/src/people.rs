@@ -13,16 +13,19 @@ const MAX_BYTES: u64 = 4 << 20;
 /// The accounts in the range that a domain names, by number. Whether a password lets somebody in is in a file that only
 /// root reads, so a short process of root's does this.
 pub fn read(root: &Folder, domains: &Domains) -> Result<Vec<UserView>, Failure> {
-    let Some(rules) = domains.iter().find_map(|domain| domain.accounts.as_ref()) else { return Ok(Vec::new()) };
+    let Some(rules) = domains.iter().find_map(|domain| domain.accounts.as_ref()) else {
+        return Ok(Vec::new());
+    };
     let groups = records(root, "etc/group")?;
     let shadow: BTreeMap<String, Record> =
         records(root, "etc/shadow")?.into_iter().map(|record| (record.name().to_owned(), record)).collect();
     let access = |person: &Record| {
         let gid = person.0.get(3);
         let is_in = |name: &str| {
-            groups.iter().filter(|group| group.name() == name).any(|group| {
-                group.0.get(2) == gid || group.members().any(|member| member == person.name())
-            })
+            groups
+                .iter()
+                .filter(|group| group.name() == name)
+                .any(|group| group.0.get(2) == gid || group.members().any(|member| member == person.name()))
         };
         match () {
             () if is_in(ADMINS) => Some(Access::Config),

@@ -122,17 +122,11 @@ async fn factory(State(engine): State<Engine>, caller: Caller) -> Answered<Start
     Ok(Json(Started { id: engine.factory(caller.name)? }))
 }
 
-async fn delete_manager(
-    State(engine): State<Engine>,
-    caller: Caller,
-) -> Answered<Started> {
+async fn delete_manager(State(engine): State<Engine>, caller: Caller) -> Answered<Started> {
     Ok(Json(Started { id: engine.delete_manager(caller.name)? }))
 }
 
-async fn confirm(
-    State(engine): State<Engine>,
-    caller: Caller,
-) -> Answered<serde_json::Value> {
+async fn confirm(State(engine): State<Engine>, caller: Caller) -> Answered<serde_json::Value> {
     engine.confirm(&caller.name)?;
     Ok(Json(serde_json::json!({})))
 }
@@ -147,10 +141,7 @@ async fn answer(
     Ok(Json(serde_json::json!({})))
 }
 
-async fn abort(
-    State(engine): State<Engine>,
-    caller: Caller,
-) -> Answered<serde_json::Value> {
+async fn abort(State(engine): State<Engine>, caller: Caller) -> Answered<serde_json::Value> {
     tracing::info!(by = %caller.name, "abort asked for");
     engine.abort()?;
     Ok(Json(serde_json::json!({})))
@@ -201,10 +192,7 @@ async fn managers(State(engine): State<Engine>) -> Answered<Vec<Manager>> {
     Ok(Json(engine.managers().await?))
 }
 
-async fn acknowledge_tasks(
-    State(engine): State<Engine>,
-    caller: Caller,
-) -> Answered<serde_json::Value> {
+async fn acknowledge_tasks(State(engine): State<Engine>, caller: Caller) -> Answered<serde_json::Value> {
     engine.acknowledge_tasks(caller.name)?;
     Ok(Json(serde_json::json!({})))
 }

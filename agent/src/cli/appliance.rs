@@ -201,8 +201,10 @@ impl Appliance {
         let file = File::open("/proc/self/fd/2").map_err(cannot)?;
         match file.metadata().map_err(cannot)?.is_file() {
             true => tail::read(BufReader::new(file), lines).map_err(cannot),
-            false => Err(Failure::new(Code::NotFound, "the log is kept nowhere: it goes to a terminal or a pipe")
-                .hint("start the sandbox with its standard error in a file")),
+            false => {
+                Err(Failure::new(Code::NotFound, "the log is kept nowhere: it goes to a terminal or a pipe")
+                    .hint("start the sandbox with its standard error in a file"))
+            }
         }
     }
 

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use hmac::{Hmac, KeyInit, Mac};
 use reinstate_api::{Code, Failure, TrustedHost, one_line};
-use russh::keys::{HashAlg, PublicKey};
 use russh::keys::ssh_key::known_hosts::HostPatterns;
+use russh::keys::{HashAlg, PublicKey};
 use sha1::Sha1;
 
 use crate::files::{Folder, found};

@@ -32,7 +32,12 @@ const MAX_NAME: usize = 253;
 const UP: u32 = 1;
 
 /// Everything but the addresses that interfaces have at this moment.
-pub fn read(root: &Folder, profile: &Profile, hostname: &str, here: &[Interface]) -> Result<Network, Failure> {
+pub fn read(
+    root: &Folder,
+    profile: &Profile,
+    hostname: &str,
+    here: &[Interface],
+) -> Result<Network, Failure> {
     let name = &profile.management.interface;
     let unit = configuration(root, profile, name)?;
     let mut resolver = Resolver::default();
@@ -54,7 +59,11 @@ pub fn read(root: &Folder, profile: &Profile, hostname: &str, here: &[Interface]
 }
 
 /// The interfaces in bus order, those that the profile names and the machine lacks last.
-pub fn interfaces(root: &Folder, profile: &Profile, here: &[Interface]) -> Result<Vec<InterfaceView>, Failure> {
+pub fn interfaces(
+    root: &Folder,
+    profile: &Profile,
+    here: &[Interface],
+) -> Result<Vec<InterfaceView>, Failure> {
     let there: Vec<&str> = here.iter().map(|interface| interface.name.as_str()).collect();
     let missing = profile.hardware.interfaces.iter().map(String::as_str).filter(|name| !there.contains(name));
     there.iter().copied().chain(missing).map(|name| view(root, profile, name, here)).collect()
@@ -145,9 +154,9 @@ fn addressing(unit: &Unit, family: fn(&IpAddr) -> bool, word: &str) -> Addressin
         .map(|address| address.to_string())
         .collect();
     let mut gateways = unit.words("Network", "Gateway");
-    let default = unit.sections("Route").filter(|section| {
-        section.last("Destination").is_none_or(|to| matches!(to, "0.0.0.0/0" | "::/0"))
-    });
+    let default = unit
+        .sections("Route")
+        .filter(|section| section.last("Destination").is_none_or(|to| matches!(to, "0.0.0.0/0" | "::/0")));
     gateways.extend(default.filter_map(|section| section.last("Gateway")));
     let gateway = gateways.iter().filter_map(|text| text.parse::<IpAddr>().ok()).find(|ip| family(ip));
     let dhcp = unit.last("Network", "DHCP").unwrap_or_default();
@@ -172,10 +181,9 @@ struct Resolver {
 impl Resolver {
     fn add(&mut self, text: &str) {
         let (unit, section) = (Unit::parse(text), "Resolve");
-        for (key, all, fits) in [
-            ("DNS", &mut self.dns, is_server as fn(&str) -> bool),
-            ("Domains", &mut self.domains, is_domain),
-        ] {
+        for (key, all, fits) in
+            [("DNS", &mut self.dns, is_server as fn(&str) -> bool), ("Domains", &mut self.domains, is_domain)]
+        {
             if unit.resets(section, key) {
                 all.clear();
             }

@@ -24,7 +24,8 @@ impl Unit {
             }
             if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
                 unit.sections.push(Section { name: name.to_owned(), entries: Vec::new() });
-            } else if let (Some((key, value)), Some(section)) = (line.split_once('='), unit.sections.last_mut())
+            } else if let (Some((key, value)), Some(section)) =
+                (line.split_once('='), unit.sections.last_mut())
             {
                 let value = value.trim();
                 if value.len() <= MAX_VALUE {
@@ -86,8 +87,9 @@ mod tests {
 
     #[test]
     fn lines_add_up_and_an_empty_one_begins_anew() {
-        let unit =
-            Unit::parse("[Network]\nDNS=192.0.2.1\n#DNS=192.0.2.9\nDNS=\nDNS=192.0.2.2 192.0.2.3\n[Other]\nDNS=x\n");
+        let unit = Unit::parse(
+            "[Network]\nDNS=192.0.2.1\n#DNS=192.0.2.9\nDNS=\nDNS=192.0.2.2 192.0.2.3\n[Other]\nDNS=x\n",
+        );
         assert_eq!(unit.words("Network", "DNS"), ["192.0.2.2", "192.0.2.3"]);
         assert_eq!(unit.last("Other", "DNS"), Some("x"));
         assert_eq!(unit.last("Other", "Domains"), None);
@@ -95,7 +97,8 @@ mod tests {
 
     #[test]
     fn what_stands_before_a_section_and_what_is_endless_is_passed_over() {
-        let text = format!("DNS=192.0.2.1\n[Network]\nno value\n=\nDNS={}\nDNS=192.0.2.2", "9".repeat(10_000));
+        let text =
+            format!("DNS=192.0.2.1\n[Network]\nno value\n=\nDNS={}\nDNS=192.0.2.2", "9".repeat(10_000));
         assert_eq!(Unit::parse(&text).words("Network", "DNS"), ["192.0.2.2"]);
     }
 }
