@@ -40,6 +40,8 @@ pub struct Profile {
     #[serde(default)]
     pub setup: Option<Setup>,
     #[serde(default)]
+    pub ssh: Ssh,
+    #[serde(default)]
     pub health: Health,
     #[serde(default)]
     pub validators: Validators,
@@ -174,6 +176,19 @@ pub struct Setup {
     /// The licence terms, a paragraph each.
     #[serde(default)]
     pub licence: Vec<String>,
+}
+
+/// Files of the SSH server and client that `configure` keeps.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Ssh {
+    /// What sshd includes; the file is the access list's alone.
+    #[serde(deserialize_with = "some_file")]
+    pub access_list: Option<TreePath>,
+}
+
+fn some_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TreePath>, D::Error> {
+    file(deserializer).map(Some)
 }
 
 /// When the appliance counts as healthy after the restart.

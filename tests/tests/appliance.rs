@@ -11,7 +11,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use reinstate_api::{
-    Access, Created, Disk, InterfaceView, Log, Method, Network, Pinged, Session, Ssh, Time, UserView,
+    Access, BackupEntry, Created, Disk, InterfaceView, Log, Method, Network, Pinged, Session, Ssh, Time,
+    UserView,
 };
 use reinstate_tests::appliance::Appliance;
 use reinstate_tests::link::Host;
@@ -196,6 +197,132 @@ fn servers_whose_keys_are_known_are_shown_by_fingerprint() {
 fn fingerprint(key: &Path) -> String {
     let output = Command::new("ssh-keygen").arg("-lf").arg(key).output().unwrap();
     String::from_utf8(output.stdout).unwrap().split_whitespace().nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn from_where_ssh_is_open_is_shown_as_networks() {
+    let list = "etc/ssh/sshd_config.d/20-access-list.conf";
+    let profile = format!("[ssh]\naccess-list = '/{list}'\n");
+    let (root, machine) = start(&Appliance::donor("fw-a").profile_override(&profile));
+    let shown = || machine.client().get::<Ssh>("/v1/ssh").unwrap().access_list;
+    assert!(shown().is_empty(), "from everywhere");
+    let text = "# Made.\nAllowUsers *@192.0.2.0/24\nAllowUsers *@2001:db8::/32 admin\n";
+    fs::write(root.path().join(list), text).unwrap();
+    assert_eq!(shown(), ["192.0.2.0/24", "2001:db8::/32", "admin"]);
+}
+
+/// Everything below a folder, by path.
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = Vec::new();
+    let mut left = vec![folder.to_owned()];
+    while let Some(folder) = left.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            match entry.file_type().unwrap() {
+                kind if kind.is_dir() => left.push(entry.path()),
+                kind if kind.is_file() => files.push((entry.path(), fs::read(entry.path()).unwrap())),
+                _ => {}
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn the_tech_support_file_tells_of_the_appliance_and_holds_none_of_its_secrets() {
+    let planted = |number: u32| format!("Planted-Secret-{number}");
+    let psk = format!("secrets {{\n  ike-x {{\n    secret = \"{}\"\n  }}\n}}\n", planted(1));
+    let vrrp = format!("vrrp_instance x {{\n  authentication {{\n    auth_pass {}\n  }}\n}}\n", planted(2));
+    let wireguard = format!("[NetDev]\nName=wg0\nKind=wireguard\n[WireGuard]\nPrivateKey={}\n", planted(3));
+    let (root, machine) = start(
+        &Appliance::donor("fw-a")
+            .file("etc/swanctl/conf.d/psk.conf", psk.clone(), 0o640)
+            .file("etc/keepalived/keepalived.conf", vrrp, 0o640)
+            .file("etc/systemd/network/40-wg0.netdev", wireguard, 0o640)
+            .file("etc/systemd/network/wg.key", planted(4), 0o600)
+            .file("etc/appliance/manager.key", planted(5), 0o600)
+            .file("etc/appliance/ha/group.key", planted(6), 0o600)
+            .file("etc/nftables.d/30-comment.nft", format!("# {}\n", planted(7)), 0o644)
+            .file("etc/appliance/pki/private/world.pem", planted(8), 0o644)
+            .file("etc/gshadow", format!("reinstate-admin:{}::admin\n", planted(9)), 0o640),
+    );
+    // What the configuration holds of keys and hashes, as it is.
+    let mut secrets: Vec<String> = (1..=9).map(planted).collect();
+    secrets.push("PERPETUAL-4711".into());
+    let shadow = fs::read_to_string(root.path().join("etc/shadow")).unwrap();
+    secrets.extend(
+        shadow.lines().filter_map(|line| line.split(':').nth(1)).filter(|h| h.len() > 3).map(str::to_owned),
+    );
+    let (mut keys, mut digests) = (0, vec![reinstate_agent::tree::Digest::of(psk.as_bytes()).to_string()]);
+    for (path, content) in files(&root.path().join("etc")) {
+        let text = String::from_utf8_lossy(&content).into_owned();
+        if text.contains("PRIVATE KEY") {
+            keys += 1;
+            secrets.extend(text.lines().filter(|line| !line.starts_with('-')).map(str::to_owned));
+            digests.push(reinstate_agent::tree::Digest::of(&content).to_string());
+        }
+        assert!(!path.ends_with("shadow") || !text.is_empty());
+    }
+    assert!(keys >= 4 && secrets.len() > 30, "{keys} keys, {} secrets", secrets.len());
+
+    let client = machine.client();
+    let _: Created = client.post("/v1/backups", &json!({})).unwrap();
+    let made: Created = client.post("/v1/tech-support", &json!({})).unwrap();
+    let name = made.file.strip_suffix(".tech-support.tar.gz").unwrap();
+    let (host, at) = name.split_once('_').unwrap();
+    assert!(host == "fw-a" && at.len() == 14 && at.bytes().all(|b| b.is_ascii_digit()), "{name}");
+    let backups = root.path().join("var/sf/backup");
+    assert_eq!(fs::metadata(backups.join(&made.file)).unwrap().len(), made.bytes);
+    assert!(!backups.join(format!("{}.part", made.file)).exists());
+
+    let unpacked = tempfile::tempdir().unwrap();
+    reinstate_tests::must(
+        Command::new("tar").arg("-xzf").arg(backups.join(&made.file)).arg("-C").arg(unpacked.path()),
+    );
+    let inside = files(unpacked.path());
+    for (path, content) in &inside {
+        let text = String::from_utf8_lossy(content);
+        for secret in secrets.iter().chain(&digests) {
+            assert!(!text.contains(secret.as_str()), "{secret} is in {}", path.display());
+        }
+    }
+    let told = |name: &str| {
+        let (_, content) =
+            inside.iter().find(|(path, _)| path.ends_with(name)).unwrap_or_else(|| panic!("no {name}"));
+        String::from_utf8(content.clone()).unwrap()
+    };
+    for (file, word) in [
+        ("about.txt", "Not in it"),
+        ("version.json", env!("CARGO_PKG_VERSION")),
+        ("facts.json", "VFW-100"),
+        ("network.json", "192.0.2.53"),
+        ("interfaces.json", "failover0"),
+        ("disk.json", "free_inodes"),
+        ("users.json", "alice"),
+        ("time.json", "Europe/Zurich"),
+        ("ssh.json", "backup.example.net"),
+        ("status.json", "warnings"),
+        ("history.json", "[]"),
+        ("backups.json", "fw-a_"),
+        ("generations.json", "0"),
+        ("files.json", "/etc/swanctl/conf.d/psk.conf"),
+        ("log.txt", "a tech-support file is made"),
+    ] {
+        let text = told(file);
+        assert!(text.contains(word) && !text.contains("\"failures\""), "{file}: {text}");
+    }
+}
+
+#[test]
+fn a_tech_support_file_is_listed_as_what_it_is_and_no_backup() {
+    let (_root, machine) = start(&Appliance::replacement());
+    let client = machine.client();
+    let made: Created = client.post("/v1/tech-support", &json!({})).unwrap();
+    let listed: Vec<BackupEntry> = client.get("/v1/backups").unwrap();
+    let entry = listed.iter().find(|entry| entry.file == made.file).unwrap();
+    assert!(entry.tech_support && entry.details.is_none() && entry.problem.is_empty(), "{entry:?}");
+    let backup: Created = client.post("/v1/backups", &json!({})).unwrap();
+    let listed: Vec<BackupEntry> = client.get("/v1/backups").unwrap();
+    assert!(listed.iter().any(|entry| entry.file == backup.file && !entry.tech_support));
 }
 
 #[test]

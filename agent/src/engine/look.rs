@@ -1,6 +1,6 @@
 //! What the appliance is and has, for whoever asks: gathered, never kept.
 
-use reinstate_api::{Failure, InterfaceView, Network, Ssh};
+use reinstate_api::{Failure, InterfaceView, Network, Ssh, one_line};
 
 use super::Engine;
 use super::export::{KNOWN_HOSTS, TRUSTED_HOSTS};
@@ -37,7 +37,7 @@ impl Engine {
 
     pub fn ssh(&self) -> Result<Ssh, Failure> {
         let parts = self.parts();
-        let mut ssh = Ssh::default();
+        let mut ssh = Ssh { access_list: self.access_list()?, ..Ssh::default() };
         for (folder, file, configured) in
             [(&parts.root, TRUSTED_HOSTS, true), (parts.store.folder(), KNOWN_HOSTS, false)]
         {
@@ -46,4 +46,18 @@ impl Engine {
         }
         Ok(ssh)
     }
+
+    /// The networks from which sshd lets somebody in, as `configure` writes them: `AllowUsers *@192.0.2.0/24`.
+    fn access_list(&self) -> Result<Vec<String>, Failure> {
+        let Some(path) = &self.parts().profile.ssh.access_list else { return Ok(Vec::new()) };
+        let text = found(self.parts().root.read(path, MAX_HOSTS))?.unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let networks = text.lines().filter_map(|line| line.trim().strip_prefix("AllowUsers "));
+        Ok(networks.flat_map(str::split_whitespace).map(one_line).map(from_anybody).collect())
+    }
+}
+
+/// Without the users, where it is all of them.
+fn from_anybody(pattern: String) -> String {
+    pattern.strip_prefix("*@").map(str::to_owned).unwrap_or(pattern)
 }

@@ -20,6 +20,7 @@ mod power;
 mod receive;
 mod restore;
 mod resume;
+mod support;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 

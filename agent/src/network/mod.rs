@@ -205,8 +205,9 @@ fn is_server(word: &str) -> bool {
     word.len() <= MAX_NAME && word.chars().all(|c| c.is_ascii_alphanumeric() || ".:[]%#-_".contains(c))
 }
 
+/// Those behind a `~` only choose a server.
 fn is_domain(word: &str) -> bool {
-    word.len() <= MAX_NAME
+    word.len() <= MAX_NAME && !word.starts_with('~')
 }
 
 /// The files of a kind in a folder, in the order in which they are read.

@@ -18,10 +18,17 @@ pub(super) struct Section {
 impl Unit {
     pub fn parse(text: &str) -> Self {
         let mut unit = Self::default();
-        for line in text.lines().map(str::trim) {
-            if line.starts_with(['#', ';']) {
+        let mut begun = String::new();
+        for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
+            begun.push_str(line);
+            // It goes on in the next line.
+            if begun.ends_with('\\') {
+                begun.pop();
+                begun.push(' ');
                 continue;
             }
+            let whole = std::mem::take(&mut begun);
+            let line = whole.trim();
             if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
                 unit.sections.push(Section { name: name.to_owned(), entries: Vec::new() });
             } else if let (Some((key, value)), Some(section)) =
@@ -93,6 +100,13 @@ mod tests {
         assert_eq!(unit.words("Network", "DNS"), ["192.0.2.2", "192.0.2.3"]);
         assert_eq!(unit.last("Other", "DNS"), Some("x"));
         assert_eq!(unit.last("Other", "Domains"), None);
+    }
+
+    #[test]
+    fn a_line_goes_on_behind_a_backslash() {
+        let unit =
+            Unit::parse("[Network]\nDNS=192.0.2.1 \\\n# not this\n  192.0.2.2\nDomains=example.net\\\n");
+        assert_eq!(unit.words("Network", "DNS"), ["192.0.2.1", "192.0.2.2"]);
     }
 
     #[test]

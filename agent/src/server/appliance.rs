@@ -5,7 +5,8 @@ use axum::http::Uri;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use reinstate_api::{
-    Code, Disk, Failure, InterfaceView, Log, Network, PingRequest, Pinged, Ssh, Time, UserView, one_line,
+    Code, Created, Disk, Failure, InterfaceView, Log, Network, PingRequest, Pinged, Ssh, Time, UserView,
+    one_line,
 };
 
 use super::access::Caller;
@@ -26,6 +27,7 @@ pub(super) fn routes() -> Router<Engine> {
         .route("/v1/ssh", get(ssh))
         .route("/v1/log", get(log))
         .route("/v1/ping", post(echo))
+        .route("/v1/tech-support", post(tech_support))
         .route("/v1/reboot", post(reboot))
         .route("/v1/shutdown", post(shutdown))
 }
@@ -72,6 +74,10 @@ async fn log(State(engine): State<Engine>, uri: Uri) -> Answered<Log> {
 
 async fn echo(Parsed(request): Parsed<PingRequest>) -> Answered<Pinged> {
     Ok(Json(ping::ping(&request).await?))
+}
+
+async fn tech_support(State(engine): State<Engine>, caller: Caller) -> Answered<Created> {
+    Ok(Json(engine.tech_support(&caller.name).await?))
 }
 
 async fn reboot(State(engine): State<Engine>, caller: Caller) -> Answered<serde_json::Value> {
