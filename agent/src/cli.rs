@@ -21,6 +21,7 @@ use crate::log;
 use crate::platform::Program;
 use crate::platform::request::{self, Request};
 use crate::profile;
+use crate::tail;
 use crate::validate::Tree;
 use appliance::{Appliance, Reply};
 use network::Network;
@@ -48,7 +49,11 @@ usage: reinstated [--root DIR] COMMAND
   admits N|live C...  those of the connections that the firewall there does not let in: INTERFACE,FROM,TO
   units               the units whose domains' checkers do not accept the live configuration
   inactive UNIT...    those of the units that are not active
-  reboot              restart the machine
+  people              the people with an account, and what they may do
+  log LINES           the last lines that the agent has logged; 1 to 10000
+  reboot              restart the machine to complete a restore
+  restart             restart it because an admin wants that
+  power-off           switch it off
   warn SECONDS        tell every session that so many are left to confirm what was restored
   import [FILE]       copy a backup from the medium with the label REINSTATE
   zero-touch          restore what a medium or a credential offers, where nothing is configured yet
@@ -125,7 +130,11 @@ enum Work {
     Admits { tree: Tree, connections: Vec<Connection> },
     Units,
     Inactive(Vec<String>),
+    People,
+    Log { lines: usize },
     Reboot,
+    Restart,
+    PowerOff,
     Warn { seconds: u64 },
     Import(Option<String>),
     ZeroTouch,
@@ -252,7 +261,13 @@ impl Verb {
             "inactive" => {
                 Self::On(Work::Inactive(words.by_ref().map(ValueExt::string).collect::<Result<_, _>>()?))
             }
+            "people" => Self::On(Work::People),
+            "log" => Self::On(Work::Log {
+                lines: tail::count(&next("the number of lines")?.string()?).map_err(|e| e.message)?,
+            }),
             "reboot" => Self::On(Work::Reboot),
+            "restart" => Self::On(Work::Restart),
+            "power-off" => Self::On(Work::PowerOff),
             "warn" => Self::On(Work::Warn { seconds: next("the number of seconds")?.parse()? }),
             "import" => Self::On(Work::Import(words.next().map(ValueExt::string).transpose()?)),
             "zero-touch" => Self::On(Work::ZeroTouch),
@@ -291,7 +306,11 @@ impl Peer {
                     | Work::HaResume
                     | Work::Import(_)
                     | Work::Inactive(_)
+                    | Work::People
+                    | Work::Log { .. }
                     | Work::Reboot
+                    | Work::Restart
+                    | Work::PowerOff
                     | Work::Warn { .. }),
                 ),
             )

@@ -145,6 +145,12 @@ impl Link {
     }
 }
 
+/// Those that an interface has, with prefix lengths.
+pub fn addresses(kernel: &str) -> Result<Vec<String>, Failure> {
+    let here = all()?.into_iter().filter(|entry| entry.interface_name == kernel);
+    Ok(here.filter_map(|entry| Some(address(&entry)?.to_string())).collect())
+}
+
 /// The MAC addresses of all interfaces of this machine.
 pub fn own() -> Result<BTreeSet<Mac>, Failure> {
     Ok(all()?.iter().filter_map(|entry| link(entry)?.addr().map(Mac)).collect())
@@ -160,7 +166,7 @@ fn link(entry: &InterfaceAddress) -> Option<LinkAddr> {
 }
 
 /// The address of an entry that has one.
-pub fn address(entry: &InterfaceAddress) -> Option<Address> {
+fn address(entry: &InterfaceAddress) -> Option<Address> {
     let (ip, mask) = (entry.address.as_ref()?, entry.netmask.as_ref()?);
     if let (Some(ip), Some(mask)) = (ip.as_sockaddr_in(), mask.as_sockaddr_in()) {
         return Some(Address { ip: ip.ip().into(), prefix: u32::from(mask.ip()).count_ones() as u8 });

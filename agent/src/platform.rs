@@ -12,7 +12,7 @@ pub mod sessions;
 pub mod systemd;
 
 use futures_util::future::BoxFuture;
-use reinstate_api::{Created, Failure, HaState};
+use reinstate_api::{Created, Failure, HaState, InterfaceView, UserView};
 
 pub use linux::Linux;
 pub use process::Program;
@@ -55,6 +55,12 @@ pub trait Platform: Send + Sync + 'static {
     /// Asks for a reboot and returns; the agent is ended by it.
     fn reboot(&self) -> BoxFuture<'_, Result<(), Failure>>;
 
+    /// Asks for a restart that an admin wants, and returns; the agent is ended by it.
+    fn restart(&self) -> BoxFuture<'_, Result<(), Failure>>;
+
+    /// Asks for the power to be switched off, and returns; the agent is ended by it.
+    fn power_off(&self) -> BoxFuture<'_, Result<(), Failure>>;
+
     /// Tells every session that so many seconds are left to confirm what was restored.
     fn warn(&self, seconds: u64) -> BoxFuture<'_, Result<(), Failure>>;
 
@@ -63,6 +69,15 @@ pub trait Platform: Send + Sync + 'static {
 
     /// The addresses that the management interface has.
     fn management_addresses(&self) -> BoxFuture<'_, Result<Vec<String>, Failure>>;
+
+    /// The addresses that an interface has at this moment, with prefix lengths.
+    fn addresses(&self, interface: &InterfaceView) -> Result<Vec<String>, Failure>;
+
+    /// The people with an account.
+    fn people(&self) -> BoxFuture<'_, Result<Vec<UserView>, Failure>>;
+
+    /// The last lines that the agent has logged, oldest first.
+    fn log(&self, lines: usize) -> BoxFuture<'_, Result<Vec<String>, Failure>>;
 
     /// The group that this appliance is a member of, with its keys; none where it is in none.
     fn membership(&self) -> BoxFuture<'_, Result<Option<Membership>, Failure>>;

@@ -13,6 +13,12 @@ use crate::tree::TreePath;
 
 pub use ha::{Ha, LockService};
 
+/// The longest that a session may be left alone: a day.
+const MAX_IDLE: u64 = 86_400;
+
+/// The daemon has 1,024 files, and one is each session's.
+const MAX_SESSIONS: usize = 256;
+
 /// The vendor's description of an appliance.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -28,6 +34,13 @@ pub struct Profile {
     pub ha: Option<Ha>,
     #[serde(default)]
     pub questions: Questions,
+    #[serde(default)]
+    pub sessions: Sessions,
+    /// Without it there is nothing to ask at the first login.
+    #[serde(default)]
+    pub setup: Option<Setup>,
+    #[serde(default)]
+    pub ssh: Ssh,
     #[serde(default)]
     pub health: Health,
     #[serde(default)]
@@ -136,6 +149,46 @@ impl Default for Questions {
     fn default() -> Self {
         Self { answer_within: 900 }
     }
+}
+
+/// Sessions of the shell.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Sessions {
+    /// Seconds without a key after which one ends; 0 for never, at most 86,400.
+    pub idle: u64,
+    /// At once over SSH; 1 to 256. The console always gets one.
+    pub ssh: usize,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { idle: 900, ssh: 32 }
+    }
+}
+
+/// The first login.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Setup {
+    /// `done` once its questions are answered.
+    pub done: Reading,
+    /// The licence terms, a paragraph each.
+    #[serde(default)]
+    pub licence: Vec<String>,
+}
+
+/// Files of the SSH server and client that `configure` keeps.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Ssh {
+    /// What sshd includes; the file is the access list's alone.
+    #[serde(deserialize_with = "some_file")]
+    pub access_list: Option<TreePath>,
+}
+
+fn some_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TreePath>, D::Error> {
+    file(deserializer).map(Some)
 }
 
 /// When the appliance counts as healthy after the restart.
@@ -269,6 +322,13 @@ impl Profile {
             if !(1..=most).contains(&value) {
                 found.push(invalid(format!("{name} is {value} s, of 1 to {most} s")));
             }
+        }
+        let Sessions { idle, ssh } = self.sessions;
+        if idle > MAX_IDLE {
+            found.push(invalid(format!("sessions.idle is {idle} s, of 0 (never) to {MAX_IDLE} s")));
+        }
+        if !(1..=MAX_SESSIONS).contains(&ssh) {
+            found.push(invalid(format!("sessions.ssh is {ssh}, of 1 to {MAX_SESSIONS}")));
         }
         found
     }

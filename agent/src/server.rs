@@ -1,17 +1,19 @@
 //! The API: HTTP/JSON on a Unix socket. It parses and answers; the engine decides.
 
+mod access;
+mod appliance;
 mod error;
 mod listen;
 mod peer;
+mod session;
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Request, State};
-use axum::http::Method;
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::middleware::{self, Next};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
@@ -26,6 +28,7 @@ use tokio::sync::watch;
 
 use crate::engine::Engine;
 
+pub use access::Caller;
 pub use error::Refused;
 pub use listen::{Readiness, listen};
 pub use peer::Peer;
@@ -46,6 +49,7 @@ pub async fn serve(engine: Engine, listener: UnixListener) -> Result<(), Failure
 }
 
 fn router(engine: Engine) -> Router {
+    let sessions = &engine.parts().profile.sessions;
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/events", get(events))
@@ -67,24 +71,13 @@ fn router(engine: Engine) -> Router {
         .route("/v1/tasks/acknowledge", post(acknowledge_tasks))
         .route("/v1/public-key", get(public_key))
         .route("/v1/texts", get(texts))
+        .merge(appliance::routes())
+        .merge(session::routes(sessions))
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_route)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn(known_peers_only))
+        .layer(middleware::from_fn(access::permitted_only))
         .with_state(engine)
-}
-
-/// Every request is logged with its peer's account.
-async fn known_peers_only(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
-    if !peer.is_known() {
-        return error::unknown_peer().into_response();
-    }
-    if request.method() == Method::GET {
-        tracing::debug!(by = %peer.name(), "GET {}", request.uri().path());
-    } else {
-        tracing::info!(by = %peer.name(), "{} {}", request.method(), request.uri().path());
-    }
-    next.run(request).await
 }
 
 type Answered<T> = Result<Json<T>, Refused>;
@@ -115,50 +108,41 @@ async fn status(State(engine): State<Engine>) -> Json<Status> {
 
 async fn restore(
     State(engine): State<Engine>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
+    caller: Caller,
     Parsed(request): Parsed<RestoreRequest>,
 ) -> Answered<Started> {
-    Ok(Json(Started { id: engine.restore(request, peer.name())? }))
+    Ok(Json(Started { id: engine.restore(request, caller.name)? }))
 }
 
-async fn rollback(State(engine): State<Engine>, ConnectInfo(peer): ConnectInfo<Peer>) -> Answered<Started> {
-    Ok(Json(Started { id: engine.rollback(peer.name())? }))
+async fn rollback(State(engine): State<Engine>, caller: Caller) -> Answered<Started> {
+    Ok(Json(Started { id: engine.rollback(caller.name)? }))
 }
 
-async fn factory(State(engine): State<Engine>, ConnectInfo(peer): ConnectInfo<Peer>) -> Answered<Started> {
-    Ok(Json(Started { id: engine.factory(peer.name())? }))
+async fn factory(State(engine): State<Engine>, caller: Caller) -> Answered<Started> {
+    Ok(Json(Started { id: engine.factory(caller.name)? }))
 }
 
-async fn delete_manager(
-    State(engine): State<Engine>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-) -> Answered<Started> {
-    Ok(Json(Started { id: engine.delete_manager(peer.name())? }))
+async fn delete_manager(State(engine): State<Engine>, caller: Caller) -> Answered<Started> {
+    Ok(Json(Started { id: engine.delete_manager(caller.name)? }))
 }
 
-async fn confirm(
-    State(engine): State<Engine>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-) -> Answered<serde_json::Value> {
-    engine.confirm(&peer.name())?;
+async fn confirm(State(engine): State<Engine>, caller: Caller) -> Answered<serde_json::Value> {
+    engine.confirm(&caller.name)?;
     Ok(Json(serde_json::json!({})))
 }
 
 async fn answer(
     State(engine): State<Engine>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
+    caller: Caller,
     Parsed(request): Parsed<AnswerRequest>,
 ) -> Answered<serde_json::Value> {
-    tracing::info!(by = %peer.name(), question = request.question, "question answered");
+    tracing::info!(by = %caller.name, question = request.question, "question answered");
     engine.answer(request)?;
     Ok(Json(serde_json::json!({})))
 }
 
-async fn abort(
-    State(engine): State<Engine>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-) -> Answered<serde_json::Value> {
-    tracing::info!(by = %peer.name(), "abort asked for");
+async fn abort(State(engine): State<Engine>, caller: Caller) -> Answered<serde_json::Value> {
+    tracing::info!(by = %caller.name, "abort asked for");
     engine.abort()?;
     Ok(Json(serde_json::json!({})))
 }
@@ -208,20 +192,17 @@ async fn managers(State(engine): State<Engine>) -> Answered<Vec<Manager>> {
     Ok(Json(engine.managers().await?))
 }
 
-async fn acknowledge_tasks(
-    State(engine): State<Engine>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-) -> Answered<serde_json::Value> {
-    engine.acknowledge_tasks(peer.name())?;
+async fn acknowledge_tasks(State(engine): State<Engine>, caller: Caller) -> Answered<serde_json::Value> {
+    engine.acknowledge_tasks(caller.name)?;
     Ok(Json(serde_json::json!({})))
 }
 
 async fn clear_lock(
     State(engine): State<Engine>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
+    caller: Caller,
     Parsed(request): Parsed<ClearLock>,
 ) -> Answered<serde_json::Value> {
-    engine.clear_lock(request, peer.name()).await?;
+    engine.clear_lock(request, caller.name).await?;
     Ok(Json(serde_json::json!({})))
 }
 

@@ -35,6 +35,8 @@ const JOB: Duration = Duration::from_secs(300);
 
 /// The file by which the agent asks for a reboot, below the root.
 const REBOOT: &str = "run/reinstate/reboot";
+/// The file by which it asks to be switched off.
+const POWER_OFF: &str = "run/reinstate/power-off";
 
 /// The library that sets a process's clock.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
@@ -182,6 +184,12 @@ impl Machine {
     /// True from when the agent asks for a reboot until it answers again.
     pub fn is_rebooting(&self) -> bool {
         self.shared().lock().rebooting || self.shared().root.join(REBOOT).exists()
+    }
+
+    /// Waits until the agent has had the machine switched off.
+    pub fn wait_for_power_off(&self) -> Result<()> {
+        let off = self.shared().root.join(POWER_OFF);
+        self.wait("switching off", |state| !state.up && state.daemon.is_none() && off.exists())
     }
 
     /// Waits until the agent has asked for `count` reboots in all, and answers after the last one.
@@ -366,6 +374,9 @@ impl Shared {
                 state.rebooting |= due;
                 due
             };
+            if self.lock().up && self.root.join(POWER_OFF).exists() {
+                self.shut_down();
+            }
             if due {
                 let cuts = self.lock().cuts;
                 self.shut_down();

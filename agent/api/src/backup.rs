@@ -33,6 +33,9 @@ pub struct BackupEntry {
     /// What is in it, where it is a bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bundle: Option<BundleDetails>,
+    /// By its name it tells of the appliance, and is no backup.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tech_support: bool,
     /// Why there are no details.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub problem: String,

@@ -37,5 +37,8 @@ pub use secret::Secret;
 /// Where the agent listens, below the appliance's root.
 pub const SOCKET: &str = "run/reinstate/agent.sock";
 
+/// How the name of a file ends that tells of an appliance and restores nothing.
+pub const TECH_SUPPORT: &str = ".tech-support.tar.gz";
+
 /// Where backups are kept, below the appliance's root.
 pub const BACKUP_FOLDER: &str = "var/sf/backup";

@@ -37,10 +37,13 @@ mod writer;
 pub use bundle::{MAX_PACKED, Packed, Take, read_bundle};
 pub use limits::Limits;
 pub use manifest::{DomainRecord, HaGroup, HaMember, Manifest};
-pub use names::{cluster_in_name, file_name, host_in_name, is_archive_name, is_domain_name, role_in_name};
+pub use names::{
+    cluster_in_name, file_name, host_in_name, is_archive_name, is_domain_name, role_in_name,
+    tech_support_name,
+};
 pub use reader::{Receiver, read, read_manifest};
 pub use sums::Sums;
-pub use writer::{Open, write};
+pub use writer::{Open, write, write_files};
 
 use std::fmt::Display;
 

@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use reinstate_api::{DeviceIdentity, Failure, Role};
+use reinstate_api::{DeviceIdentity, Failure, Role, TECH_SUPPORT};
 
 use super::{invalid, shown};
 use crate::tree::TreePath;
@@ -17,19 +17,31 @@ const MAX_TARGET: usize = 1024;
 ///
 /// Characters of the host name that a file name should not have become `-`.
 pub fn file_name(device: &DeviceIdentity, created: Timestamp) -> String {
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }
-    };
-    let host: String = device.hostname.chars().map(plain).take(128).collect();
-    let host = match host.trim_start_matches(['.', '-']) {
-        "" => "appliance",
-        host => host,
-    };
-    let at = created.to_zoned(TimeZone::UTC).strftime("%Y%m%d%H%M%S");
+    let (host, at) = (host_part(&device.hostname), time_part(created));
     match device.role {
         Role::Standalone => format!("{host}_{at}.tar"),
         role => format!("{host}_{role}_{at}.tar"),
     }
+}
+
+/// What a file is called that tells of an appliance and restores nothing.
+pub fn tech_support_name(hostname: &str, created: Timestamp) -> String {
+    format!("{}_{}{TECH_SUPPORT}", host_part(hostname), time_part(created))
+}
+
+fn host_part(hostname: &str) -> String {
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }
+    };
+    let host: String = hostname.chars().map(plain).take(128).collect();
+    match host.trim_start_matches(['.', '-']) {
+        "" => "appliance".into(),
+        host => host.into(),
+    }
+}
+
+fn time_part(created: Timestamp) -> String {
+    created.to_zoned(TimeZone::UTC).strftime("%Y%m%d%H%M%S").to_string()
 }
 
 /// The role that a file name tells; none where it tells none. A hint: the manifest decides.

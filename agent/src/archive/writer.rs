@@ -1,5 +1,6 @@
 use std::io::{BufWriter, Read, Write};
 
+use jiff::Timestamp;
 use reinstate_api::{Code, Failure};
 use sha2::{Digest as _, Sha256};
 
@@ -48,6 +49,18 @@ pub fn write(
     out.bytes(&[0; 2 * BLOCK])?;
     out.out.flush().map_err(|error| unwritten(&error))?;
     Ok(manifest)
+}
+
+/// A tar of files from memory: for people, and no archive of the format.
+///
+/// # Errors
+/// `io` or `no-space` of `out`.
+pub fn write_files(out: impl Write, made: Timestamp, files: &[(String, Vec<u8>)]) -> Result<(), Failure> {
+    let mtime = u64::try_from(made.as_second()).unwrap_or(0);
+    let mut out = Output { out: BufWriter::new(out), mtime, buffer: Vec::new() };
+    files.iter().try_for_each(|(name, content)| out.whole(name, content))?;
+    out.bytes(&[0; 2 * BLOCK])?;
+    out.out.flush().map_err(|error| unwritten(&error))
 }
 
 fn filled(mut manifest: Manifest, index: &Index, sums: &[u8]) -> Result<Manifest, Failure> {

@@ -1,11 +1,13 @@
 //! One appliance, and what the program's verbs do to it.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reinstate_api::{Code, Created, Failure, HaState, SOCKET};
+use reinstate_api::{Code, Created, Failure, HaState, SOCKET, UserView};
 use serde::Serialize;
 
 use super::Work;
@@ -22,12 +24,14 @@ use crate::log;
 use crate::medium;
 use crate::peers::Membership;
 use crate::peers::fleet::Service;
+use crate::people;
 use crate::platform::{Linux, Platform, Program, Sandbox, keepalived, sessions, systemd};
 use crate::probe::Found;
 use crate::profile::{self, Profile};
 use crate::server::{self, Readiness};
 use crate::state::StateFile;
 use crate::store::{About, Store};
+use crate::tail;
 use crate::tree::{Entry, Index};
 use crate::validate::{self, Tree};
 use crate::zero_touch;
@@ -43,6 +47,8 @@ const MEDIUM: Duration = Duration::from_secs(10);
 
 /// What sessions are told when the machine restarts.
 const FAREWELL: &str = "This appliance restarts to complete a restore of its configuration.";
+const RESTARTS: &str = "This appliance restarts: an admin has asked for it.";
+const SWITCHES_OFF: &str = "This appliance is switched off: an admin has asked for it.";
 
 /// What a verb answers with.
 #[derive(Serialize)]
@@ -59,6 +65,7 @@ pub(super) enum Reply {
     Trial(Trial),
     Units(Vec<(String, Failure)>),
     Names(Vec<String>),
+    People(Vec<UserView>),
     Created(Created),
     Found(Vec<Found>),
 }
@@ -115,6 +122,10 @@ impl Appliance {
             Work::Inactive(units) => systemd::inactive(&units).map(Reply::Names),
             Work::Import(file) => self.import(file).map(Reply::Created),
             Work::ZeroTouch => self.zero_touch().map(nothing),
+            Work::People => people::read(&self.root, &self.domains).map(Reply::People),
+            Work::Log { lines } => self.log(lines).map(Reply::Names),
+            Work::Restart => systemd::reboot(RESTARTS).map(nothing),
+            Work::PowerOff => systemd::power_off(SWITCHES_OFF).map(nothing),
             Work::Reboot => systemd::reboot(FAREWELL).map(nothing),
             Work::Warn { seconds } => {
                 sessions::warn(seconds);
@@ -178,6 +189,22 @@ impl Appliance {
                 format!("the HA engine {unit}: active is expected after it was resumed, it is {state}"),
             )
             .hint("look at its log and at the HA configuration, then resume again")),
+        }
+    }
+
+    /// A sandbox's is the file that standard error goes to, which it shares with the daemon.
+    fn log(&self, lines: usize) -> Result<Vec<String>, Failure> {
+        if self.is_real() {
+            return systemd::log(lines);
+        }
+        let cannot = |e: std::io::Error| Failure::io("cannot read the log", &e);
+        let file = File::open("/proc/self/fd/2").map_err(cannot)?;
+        match file.metadata().map_err(cannot)?.is_file() {
+            true => tail::read(BufReader::new(file), lines).map_err(cannot),
+            false => {
+                Err(Failure::new(Code::NotFound, "the log is kept nowhere: it goes to a terminal or a pipe")
+                    .hint("start the sandbox with its standard error in a file"))
+            }
         }
     }
 

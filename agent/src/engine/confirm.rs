@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use nix::time::{ClockId, clock_gettime};
 use reinstate_api::{CONFIRM_WITHIN, Code, Failure, RestoreRequest};
 
 use super::Engine;
 use super::context::Context;
+use crate::clock::uptime;
 
 /// Before the end every session is warned at these numbers of seconds.
 const WARNINGS: [u64; 4] = [600, 300, 120, 60];
@@ -37,13 +37,6 @@ impl Engine {
         self.inner.confirmed.notify_waiters();
         Ok(())
     }
-}
-
-/// Seconds since the kernel's start.
-fn uptime() -> Result<u64, Failure> {
-    let now = clock_gettime(ClockId::CLOCK_BOOTTIME)
-        .map_err(|errno| Failure::io("cannot read the clock", &errno.into()))?;
-    Ok(now.tv_sec().unsigned_abs())
 }
 
 /// Waits as long as the record says. False: nobody has confirmed it, and the job goes back by now.

@@ -3,7 +3,9 @@
 use std::io::{BufReader, Read, Write};
 
 use jiff::Timestamp;
-use reinstate_api::{BackupDetails, BackupEntry, BundleDetails, Code, Created, Failure, one_line};
+use reinstate_api::{
+    BackupDetails, BackupEntry, BundleDetails, Code, Created, Failure, TECH_SUPPORT, one_line,
+};
 
 use super::Engine;
 use crate::archive::{self, DomainRecord, HaGroup, Manifest};
@@ -18,10 +20,10 @@ use crate::tree::{Digest, Index};
 const DEVICE_KEY: &str = "device_key";
 
 /// Host keys that an admin has accepted.
-const KNOWN_HOSTS: &str = "known_hosts";
+pub(super) const KNOWN_HOSTS: &str = "known_hosts";
 
 /// Host keys that are part of the configuration, below the root.
-const TRUSTED_HOSTS: &str = "etc/ssh/ssh_known_hosts";
+pub(super) const TRUSTED_HOSTS: &str = "etc/ssh/ssh_known_hosts";
 
 /// Of the two, the one that a file is.
 type Looked = (Option<BackupDetails>, Option<BundleDetails>);
@@ -157,7 +159,10 @@ impl Engine {
         let visible = names
             .filter(|(_, kind)| *kind == Kind::File)
             .map(|(name, _)| name.to_string_lossy().into_owned());
-        Ok(visible.filter(|name| !name.starts_with('.') && !name.ends_with(".part")).collect())
+        let is_backup = |name: &String| {
+            !name.starts_with('.') && !name.ends_with(".part") && !name.ends_with(TECH_SUPPORT)
+        };
+        Ok(visible.filter(is_backup).collect())
     }
 
     /// What is in the backup folder, with what each archive's manifest says. A bundle is read to its end
@@ -174,7 +179,8 @@ impl Engine {
             // It may have got another name since.
             let Some(stat) = found(backups.stat(file))? else { continue };
             let partial = file.ends_with(".part");
-            let (details, bundle, problem) = match partial {
+            let tech_support = file.ends_with(TECH_SUPPORT);
+            let (details, bundle, problem) = match partial || tech_support {
                 true => (None, None, String::new()),
                 false => match self.look_into(&backups, file) {
                     Ok((details, bundle)) => (details, bundle, String::new()),
@@ -188,6 +194,7 @@ impl Engine {
                 partial,
                 details,
                 bundle,
+                tech_support,
                 problem,
             });
         }

@@ -13,11 +13,14 @@ mod firewall;
 mod flow;
 mod group;
 mod guest;
+mod look;
 mod meeting;
 mod peers;
+mod power;
 mod receive;
 mod restore;
 mod resume;
+mod support;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 

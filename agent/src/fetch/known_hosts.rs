@@ -5,15 +5,18 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use hmac::{Hmac, KeyInit, Mac};
-use reinstate_api::{Code, Failure};
-use russh::keys::PublicKey;
+use reinstate_api::{Code, Failure, TrustedHost, one_line};
 use russh::keys::ssh_key::known_hosts::HostPatterns;
+use russh::keys::{HashAlg, PublicKey};
 use sha1::Sha1;
 
 use crate::files::{Folder, found};
 
 /// A larger file is refused rather than read.
 const MAX_FILE: u64 = 16 << 20;
+
+/// More hosts of one file than this are not shown.
+const MAX_SHOWN: usize = 1000;
 
 /// Which host keys are trusted, and where accepted ones are kept.
 #[derive(Clone, Debug)]
@@ -67,6 +70,27 @@ impl Trust {
         content.extend_from_slice(format!("{} {}\n", name.to_lowercase(), key.trim_end()).as_bytes());
         Ok(folder.replace(file, &content, 0o644)?)
     }
+}
+
+/// The hosts that a file knows, each of a line's names by itself; those that are hashed have none to show.
+pub fn trusted_hosts(text: &str, configured: bool) -> Vec<TrustedHost> {
+    let mut hosts = Vec::new();
+    for line in text.lines().filter(|line| !line.trim_start().starts_with(['#', '@'])) {
+        let mut fields = line.split_whitespace();
+        let (Some(names), Some(kind), Some(base64)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
+        let Ok(key) = PublicKey::from_openssh(&format!("{kind} {base64}")) else { continue };
+        let names: Vec<&str> =
+            if names.starts_with('|') { vec!["(hashed)"] } else { names.split(',').collect() };
+        hosts.extend(names.into_iter().take(MAX_SHOWN - hosts.len()).map(|name| TrustedHost {
+            host: one_line(name),
+            algorithm: key.algorithm().to_string(),
+            fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
+            configured,
+        }));
+    }
+    hosts
 }
 
 /// The name that a host has in these files: `host`, or `[host]:port` where the port is not 22.

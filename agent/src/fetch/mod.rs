@@ -24,7 +24,7 @@ use russh::keys::PublicKey;
 use tokio::sync::mpsc::Sender;
 
 pub use device_key::DeviceKey;
-pub use known_hosts::Trust;
+pub use known_hosts::{Trust, trusted_hosts};
 pub use link::Link;
 pub use scp::Scp;
 

@@ -12,6 +12,15 @@ use nix::unistd::{Gid, Uid};
 
 use super::{Folder, Result, Step};
 
+/// Bytes and inodes of a file system; no inodes where it does not count them.
+#[derive(Clone, Copy, Debug)]
+pub struct Space {
+    pub size: u64,
+    pub free: u64,
+    pub inodes: u64,
+    pub free_inodes: u64,
+}
+
 impl Folder {
     /// The same folder, for a root process that works in another account's folder: whatever it makes
     /// there belongs to that account.
@@ -49,6 +58,18 @@ impl Folder {
         let stat =
             nix::sys::stat::fstat(&*self.fd).map_err(|e| self.error("examine", Path::new(""), e.into()))?;
         Ok(stat.st_dev)
+    }
+
+    /// How large the folder's file system is, and what of it a process without privileges may still use.
+    pub fn space(&self) -> Result<Space> {
+        let stat = nix::sys::statvfs::fstatvfs(&*self.fd)
+            .map_err(|e| self.error("examine", Path::new(""), e.into()))?;
+        Ok(Space {
+            size: stat.blocks() * stat.fragment_size(),
+            free: stat.blocks_available() * stat.fragment_size(),
+            inodes: stat.files(),
+            free_inodes: stat.files_available(),
+        })
     }
 
     /// Free bytes and free inodes of the folder's file system, for a process without privileges.

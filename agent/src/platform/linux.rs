@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use nix::ifaddrs::getifaddrs;
-use reinstate_api::{Created, Failure, HaState};
+use reinstate_api::{Created, Failure, HaState, InterfaceView, UserView};
 
 use super::{Platform, Program, Requests};
 use crate::checkin::{Answer, Credentials, Telling};
@@ -80,6 +79,14 @@ impl Platform for Linux {
         self.root.run("reboot", &[]).boxed()
     }
 
+    fn restart(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        self.root.run("restart", &[]).boxed()
+    }
+
+    fn power_off(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        self.root.run("power-off", &[]).boxed()
+    }
+
     fn warn(&self, seconds: u64) -> BoxFuture<'_, Result<(), Failure>> {
         async move { self.root.run("warn", &[seconds.to_string()]).await }.boxed()
     }
@@ -96,11 +103,21 @@ impl Platform for Linux {
             let interfaces = &facts.hardware.interfaces;
             let kernel = interfaces.iter().find(|interface| interface.name == self.management);
             let kernel = kernel.map_or(self.management.as_str(), |interface| &interface.kernel);
-            let all = getifaddrs().map_err(|e| Failure::io("cannot list the addresses", &e.into()))?;
-            let here = all.filter(|address| address.interface_name == kernel);
-            Ok(here.filter_map(|entry| Some(link::address(&entry)?.to_string())).collect())
+            link::addresses(kernel)
         }
         .boxed()
+    }
+
+    fn addresses(&self, interface: &InterfaceView) -> Result<Vec<String>, Failure> {
+        link::addresses(&interface.kernel)
+    }
+
+    fn people(&self) -> BoxFuture<'_, Result<Vec<UserView>, Failure>> {
+        self.root.run("people", &[]).boxed()
+    }
+
+    fn log(&self, lines: usize) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
+        async move { self.root.run("log", &[lines.to_string()]).await }.boxed()
     }
 
     fn membership(&self) -> BoxFuture<'_, Result<Option<Membership>, Failure>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use reinstate_api::{Created, Failure, HaState};
+use reinstate_api::{Created, Failure, HaState, InterfaceView, UserView};
 
 use super::{Platform, Program};
 use crate::checkin::{Answer, Credentials, Telling};
@@ -21,6 +21,9 @@ use crate::validate::Tree;
 /// The file by which a sandbox's agent asks whoever started it for a restart.
 pub const REBOOT: &str = "run/reinstate/reboot";
 
+/// The file by which it asks to be switched off.
+pub const POWER_OFF: &str = "run/reinstate/power-off";
+
 /// A folder as root, a restart as reboot.
 ///
 /// There is no kernel to ask for addresses and no systemd to ask for units here. A unit counts as
@@ -35,6 +38,11 @@ pub struct Sandbox {
 impl Sandbox {
     pub fn new(program: Program, root: Folder) -> Self {
         Self { program, root }
+    }
+
+    async fn ask(&self, file: &str) -> Result<(), Failure> {
+        self.root.make_folders("run/reinstate", 0o755)?;
+        Ok(self.root.replace(file, b"", 0o644)?)
     }
 }
 
@@ -73,11 +81,15 @@ impl Platform for Sandbox {
     }
 
     fn reboot(&self) -> BoxFuture<'_, Result<(), Failure>> {
-        async {
-            self.root.make_folders("run/reinstate", 0o755)?;
-            Ok(self.root.replace(REBOOT, b"", 0o644)?)
-        }
-        .boxed()
+        self.ask(REBOOT).boxed()
+    }
+
+    fn restart(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        self.ask(REBOOT).boxed()
+    }
+
+    fn power_off(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        self.ask(POWER_OFF).boxed()
     }
 
     /// A folder has no sessions.
@@ -97,6 +109,21 @@ impl Platform for Sandbox {
 
     fn management_addresses(&self) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
         async { Ok(self.facts().await?.device.management) }.boxed()
+    }
+
+    /// Those that it is configured with: there is no server to give any.
+    fn addresses(&self, interface: &InterfaceView) -> Result<Vec<String>, Failure> {
+        let InterfaceView { kernel, ipv4, ipv6, .. } = interface;
+        let there = [ipv4, ipv6].into_iter().filter(|_| !kernel.is_empty());
+        Ok(there.flat_map(|addressing| addressing.addresses.clone()).collect())
+    }
+
+    fn people(&self) -> BoxFuture<'_, Result<Vec<UserView>, Failure>> {
+        self.program.run("people", &[]).boxed()
+    }
+
+    fn log(&self, lines: usize) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
+        async move { self.program.run("log", &[lines.to_string()]).await }.boxed()
     }
 
     fn membership(&self) -> BoxFuture<'_, Result<Option<Membership>, Failure>> {

@@ -57,6 +57,20 @@ pub fn reboot(why: &str) -> Result<(), Failure> {
     must("shutdown", &["-r", "now", why])
 }
 
+/// Switches off, in the same way.
+pub fn power_off(why: &str) -> Result<(), Failure> {
+    must("shutdown", &["-P", "now", why])
+}
+
+/// What the agent's processes have logged last, oldest first.
+pub fn log(count: usize) -> Result<Vec<String>, Failure> {
+    let lines = format!("--lines={count}");
+    // The name beside the pattern: with nothing that fits a pattern alone journalctl fails.
+    let words = ["--unit=reinstated.service", "--unit=reinstate-*"];
+    let fixed = ["--no-pager", "--quiet", "--output=short-iso"];
+    program::last_lines("journalctl", &[&fixed[..], &words, &[lines.as_str()]].concat(), count)
+}
+
 /// The medium with the label REINSTATE, shown read-only for as long as this lives.
 pub struct Medium(());
 

@@ -21,6 +21,7 @@ impl IntoResponse for Refused {
             Code::BadRequest => StatusCode::BAD_REQUEST,
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::Busy | Code::LockHeld => StatusCode::CONFLICT,
+            Code::TooManySessions => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         (status, Json(serde_json::json!({ "failures": [self.0] }))).into_response()

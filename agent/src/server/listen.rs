@@ -22,7 +22,8 @@ pub fn listen(socket: &Path) -> Result<UnixListener, Failure> {
         _ => {}
     }
     let listener = UnixListener::bind(socket).map_err(cannot)?;
-    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o660)).map_err(cannot)?;
+    // Everybody may ask; who is answered is decided by the account.
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o666)).map_err(cannot)?;
     Ok(listener)
 }
 

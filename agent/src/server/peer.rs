@@ -12,10 +12,9 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Somebody whom the kernel does not name is not served. Who else may connect is the socket's
-    /// group and mode.
-    pub fn is_known(&self) -> bool {
-        self.uid.is_some()
+    /// None where the kernel does not say.
+    pub fn uid(&self) -> Option<Uid> {
+        self.uid.map(Uid::from_raw)
     }
 
     /// The account's name; its number where it has none.

@@ -33,6 +33,9 @@ pub fn interface(tree: &mut Tree, interface: &Interface) {
     let base = format!("sys/devices/{device}");
     tree.link(&format!("sys/class/net/{kernel}"), format!("../../devices/{device}/net/{kernel}"));
     tree.file(&format!("{base}/net/{kernel}/address"), line(&interface.mac), 0o444);
+    for (file, text) in [("mtu", "1500"), ("flags", "0x1003"), ("operstate", "up"), ("carrier", "1")] {
+        tree.file(&format!("{base}/net/{kernel}/{file}"), line(text), 0o444);
+    }
     tree.link(&format!("{base}/net/{kernel}/device"), format!("../../../{name}"));
     let address = format!("{bridge}/{slot}");
     tree.file(&format!("sys/devices/{address}/class"), line("0x020000"), 0o444);

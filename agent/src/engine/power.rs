@@ -1,0 +1,41 @@
+//! Restart and shutdown, as an admin wants them: never into a job.
+
+use futures_util::future::BoxFuture;
+use reinstate_api::Failure;
+
+use super::{Engine, busy_with};
+use crate::job::Stage;
+use crate::platform::Platform;
+
+impl Engine {
+    /// # Errors
+    /// `busy` while a job runs or waits for an answer, a confirmation or its own restart.
+    pub async fn restart(&self, by: &str) -> Result<(), Failure> {
+        self.go_down(by, "restart", |platform| platform.restart()).await
+    }
+
+    /// # Errors
+    /// As [`Engine::restart`].
+    pub async fn power_off(&self, by: &str) -> Result<(), Failure> {
+        self.go_down(by, "shutdown", |platform| platform.power_off()).await
+    }
+
+    async fn go_down(
+        &self,
+        by: &str,
+        what: &str,
+        ask: impl for<'p> Fn(&'p dyn Platform) -> BoxFuture<'p, Result<(), Failure>>,
+    ) -> Result<(), Failure> {
+        // No job begins until it is asked for.
+        let _alone = self.reserve()?;
+        match self.parts().state.read()?.job {
+            // Where neither configuration could be made whole, the next boot tries again.
+            Some(job) if !matches!(job.stage, Stage::Broken(_)) => {
+                return Err(busy_with(job.kind.as_str(), job.id, job.phase()));
+            }
+            _ => {}
+        }
+        tracing::warn!(by, "{what} asked for");
+        ask(&*self.parts().platform).await
+    }
+}
