@@ -40,5 +40,6 @@ pub mod stage;
 pub mod state;
 pub mod store;
 pub mod tree;
+pub mod upload;
 pub mod validate;
 pub mod zero_touch;

@@ -1,6 +1,7 @@
 //! The API: HTTP/JSON on a Unix socket. It parses and answers; the engine decides.
 
 mod error;
+mod files;
 mod listen;
 mod peer;
 
@@ -67,6 +68,7 @@ fn router(engine: Engine) -> Router {
         .route("/v1/tasks/acknowledge", post(acknowledge_tasks))
         .route("/v1/public-key", get(public_key))
         .route("/v1/texts", get(texts))
+        .merge(files::routes())
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_route)
         .layer(DefaultBodyLimit::max(MAX_BODY))

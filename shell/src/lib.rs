@@ -14,6 +14,7 @@ mod progress;
 mod question;
 mod show;
 mod signals;
+mod subsystem;
 mod terminal;
 mod text;
 mod token;
@@ -110,6 +111,10 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         eprintln!("{USAGE}");
         return Exit::Syntax.into();
     };
+    if arguments.command.as_deref().is_some_and(subsystem::is_asked) {
+        eprintln!("{}", subsystem::become_it());
+        return Exit::Failed.into();
+    }
     let signals = Rc::new(Signals::take());
     let Ok(input) = std::io::stdin().as_fd().try_clone_to_owned() else {
         return Exit::Failed.into();
