@@ -1,14 +1,52 @@
 //! The backup folder's rules, wherever a backup comes from: a server, a medium, this appliance.
 
-use reinstate_api::{Code, Failure};
+use reinstate_api::{BackupFile, Code, Failure};
+use serde::Deserialize;
 
-use crate::files::{Folder, Writer, found};
+use crate::files::{Folder, Kind, Writer, found};
 
 /// Readable for administrators, so that a backup can be copied off: the folder hands its group down.
 const MODE: u32 = 0o640;
 
 /// Free space that a new backup leaves to everything else: 16 MiB.
 const SPARE: u64 = 16 << 20;
+
+/// How much admins may copy into the backup folder. What the agent itself brings there only has to fit the disk: a
+/// restore never fails for what lies beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quota {
+    /// All files together, in bytes.
+    pub bytes: u64,
+    pub files: usize,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self { bytes: 64 << 30, files: 1000 }
+    }
+}
+
+/// What is in the backup folder, without a look inside.
+pub fn list(backups: &Folder) -> Result<Vec<BackupFile>, Failure> {
+    let mut files = Vec::new();
+    for (name, kind) in backups.list("")? {
+        let Some(file) = name.to_str().filter(|name| !name.starts_with('.') && kind == Kind::File) else {
+            continue;
+        };
+        // It may have got another name since.
+        let Some(stat) = found(backups.stat(file))? else { continue };
+        let (bytes, modified) = (stat.size, stat.modified);
+        files.push(BackupFile { file: file.into(), bytes, modified, partial: file.ends_with(".part") });
+    }
+    Ok(files)
+}
+
+/// There is no such backup.
+pub fn missing(file: &str) -> Failure {
+    Failure::new(Code::NotFound, format!("there is no backup '{file}' in /var/sf/backup"))
+        .hint("`show backups` lists those that are there")
+}
 
 /// A backup is named by its file alone.
 ///

@@ -13,7 +13,9 @@ use tokio::sync::mpsc;
 use crate::archive;
 use crate::backups;
 use crate::fetch::RemoteFile;
-use crate::files::{Folder, Writer, found};
+use crate::files::{Folder, Kind, Writer, found};
+
+pub use blocks::through;
 
 /// Which remote file a `.part` is the beginning of.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -27,7 +29,7 @@ struct Origin {
     modified: Option<i64>,
 }
 
-fn part_name(file: &str) -> String {
+pub fn part_name(file: &str) -> String {
     format!("{file}.part")
 }
 
@@ -119,6 +121,20 @@ pub fn settle<T>(folder: &Folder, file: &str, read: &Result<T, Vec<Failure>>) ->
 pub fn forget(folder: &Folder, file: &str) -> Result<(), Failure> {
     folder.remove_if_there(part_name(file))?;
     Ok(folder.remove_if_there(origin_name(file))?)
+}
+
+/// Removes what has broken off and that nobody goes on with: every `.part` that no download is known to have begun.
+pub fn sweep(folder: &Folder) -> Result<(), Failure> {
+    let names = folder.list("")?;
+    let names = names.iter().filter(|(_, kind)| *kind == Kind::File).filter_map(|(name, _)| name.to_str());
+    for part in names.filter(|name| !name.starts_with('.')) {
+        let Some(file) = part.strip_suffix(".part") else { continue };
+        if found(folder.stat(origin_name(file)))?.is_none() {
+            folder.remove_if_there(part)?;
+            tracing::info!("{} was not whole when the agent ended, and is gone", reinstate_api::one_line(file));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a download that ended so stays to be gone on with.

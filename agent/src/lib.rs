@@ -45,6 +45,7 @@ pub mod state;
 pub mod store;
 pub mod tail;
 pub mod tree;
+pub mod upload;
 pub mod usage;
 pub mod validate;
 pub mod zero_touch;

@@ -6,6 +6,7 @@ use reinstate_api::{Code, Failure};
 use serde::{Deserialize, Deserializer};
 
 use crate::archive::Limits;
+use crate::backups::Quota;
 use crate::domain::{self, Domains};
 use crate::dropin::{self, DropIn};
 use crate::files::Folder;
@@ -47,6 +48,8 @@ pub struct Profile {
     pub validators: Validators,
     #[serde(default)]
     pub limits: Limits,
+    #[serde(default)]
+    pub backups: Quota,
     #[serde(default)]
     pub texts: Texts,
 }

@@ -3,6 +3,7 @@
 mod access;
 mod appliance;
 mod error;
+mod files;
 mod listen;
 mod peer;
 mod session;
@@ -73,6 +74,7 @@ fn router(engine: Engine) -> Router {
         .route("/v1/texts", get(texts))
         .merge(appliance::routes())
         .merge(session::routes(sessions))
+        .merge(files::routes())
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_route)
         .layer(DefaultBodyLimit::max(MAX_BODY))

@@ -133,8 +133,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         eprintln!("{USAGE}");
         return Exit::Syntax.into();
     };
-    if arguments.command.as_ref().is_some_and(|command| command == subsystem::PROGRAM) {
-        eprintln!("{}: {}", subsystem::PROGRAM, subsystem::become_it());
+    if arguments.command.as_deref().is_some_and(subsystem::is_asked) {
+        eprintln!("{}", subsystem::become_it());
         return Exit::Failed.into();
     }
     if let Err(errno) = confine::close() {

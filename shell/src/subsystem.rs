@@ -1,15 +1,24 @@
-//! The one program that the login shell gives way to: the subsystem by which backups are copied.
+//! The one program that an account's login shell lets sshd start: its SFTP subsystem.
 
+use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use reinstate_api::Failure;
+
 use crate::confine;
 
-/// What sshd asks the login shell for when a client copies files.
-pub const PROGRAM: &str = "/usr/lib/reinstate/sftp";
+/// As `Subsystem sftp` in `/usr/lib/reinstate/sshd_config` has it.
+const PROGRAM: &str = "/usr/lib/reinstate/sftp";
 
-/// Becomes that program. It is a client of the agent as this shell is, and gets nothing of this session.
-pub fn become_it() -> std::io::Error {
+/// Whether this is the command that sshd gives for the subsystem, to the letter.
+pub fn is_asked(command: &OsStr) -> bool {
+    command == PROGRAM
+}
+
+/// Becomes the subsystem, with nothing of the session's environment. Returns only when that failed.
+pub fn become_it() -> Failure {
     confine::no_new_rights();
-    Command::new(PROGRAM).env_clear().env("PATH", confine::PATH).exec()
+    let error = Command::new(PROGRAM).env_clear().env("PATH", confine::PATH).exec();
+    Failure::io(format_args!("cannot run {PROGRAM}"), &error)
 }

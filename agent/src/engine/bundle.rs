@@ -17,7 +17,9 @@ impl Engine {
     pub async fn extract(&self, request: ExtractRequest) -> Result<Extracted, Failure> {
         check_name(&request.bundle)?;
         self.alone(|engine| async move {
+            let all = engine.take_all_names()?;
             let done = tokio::task::spawn_blocking(move || {
+                let _all = all;
                 let inner = &engine.inner;
                 let limits = &inner.parts.profile.limits;
                 let node = request.node.as_deref();

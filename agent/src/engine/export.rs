@@ -44,7 +44,11 @@ impl Engine {
     /// As [`crate::medium::import`]; `busy` while a job or a backup is running.
     pub async fn import(&self, file: Option<String>) -> Result<Created, Failure> {
         file.as_deref().map_or(Ok(()), crate::backups::check_name)?;
-        self.alone(|engine| async move { engine.parts().platform.import(file).await }).await
+        self.alone(|engine| async move {
+            let _all = engine.take_all_names()?;
+            engine.parts().platform.import(file).await
+        })
+        .await
     }
 
     /// While this goes on nothing else does, even if whoever asked for it is gone.

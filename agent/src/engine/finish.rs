@@ -58,6 +58,7 @@ impl Engine {
         // What is left over is in nobody's way; that it could not be removed is no reason to stop.
         self.log("drafts cannot be thrown away", parts.store.discard_drafts());
         self.log("old generations cannot be removed", self.prune());
+        self.log("what has broken off cannot be removed from /var/sf/backup", self.sweep_files());
         if fresh && !parts.store.numbers()?.contains(&0) {
             let factory = parts.platform.snapshot(0, "factory".into()).await;
             self.log("the factory's configuration cannot be kept", factory);

@@ -8,6 +8,7 @@ mod clear;
 mod confirm;
 mod context;
 mod export;
+mod files;
 mod finish;
 mod firewall;
 mod flow;
@@ -40,6 +41,7 @@ use crate::platform::Platform;
 use crate::profile::Profile;
 use crate::state::{State, StateFile};
 use crate::store::Store;
+use crate::upload::Names;
 
 use afterwards::Attempts;
 use context::Context;
@@ -78,6 +80,8 @@ struct Inner {
     /// The other members of the HA group.
     peers: Peers,
     bundles: Bundles,
+    /// The files of the backup folder that somebody is at work on.
+    names: Names,
 }
 
 /// The job that runs, as far as others may reach into it.
@@ -124,6 +128,7 @@ impl Engine {
             confirmed: Notify::new(),
             peers,
             bundles: Bundles::default(),
+            names: Names::default(),
         };
         Self { inner: Arc::new(inner) }
     }

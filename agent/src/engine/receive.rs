@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::context::Context;
 use crate::archive;
-use crate::backups::{check_name, clash};
+use crate::backups::{check_name, clash, missing};
 use crate::check::{Here, Space};
 use crate::download::{Part, keeps_part, settle};
 use crate::facts::Facts;
@@ -45,6 +45,7 @@ pub async fn receive(
     let device = request.device.clone();
     match &request.source {
         Source::Backup(file) => {
+            let _mine = context.engine.take_name(file).map_err(one)?;
             let input = open_backup(context, file).map_err(one)?;
             let total = input.metadata().map(|meta| meta.len()).unwrap_or_default();
             let meter = Meter::new(total, 0);
@@ -54,6 +55,7 @@ pub async fn receive(
         Source::Location(location) => {
             let file = location.path.rsplit('/').next().unwrap_or_default().to_owned();
             check_name(&file).map_err(one)?;
+            let _mine = context.engine.take_name(&file).map_err(one)?;
             let mut stop = receiving.stop.clone();
             let remote = tokio::select! {
                 remote = open_remote(context, location) => remote.map_err(one)?,
@@ -85,10 +87,7 @@ pub async fn receive(
 
 fn open_backup(context: &Context, file: &str) -> Result<File, Failure> {
     let backups = context.engine.backups()?;
-    found(backups.open_file(file))?.ok_or_else(|| {
-        Failure::new(Code::NotFound, format!("there is no backup '{file}' in /var/sf/backup"))
-            .hint("`show backups` lists those that are there")
-    })
+    found(backups.open_file(file))?.ok_or_else(|| missing(file))
 }
 
 async fn open_remote(context: &Context, location: &Location) -> Result<RemoteFile, Failure> {

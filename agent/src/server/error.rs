@@ -33,7 +33,7 @@ pub fn bad_body(why: &str) -> Refused {
 }
 
 pub fn ended_early() -> Failure {
-    Failure::new(Code::Internal, "the listing thread ended early")
+    Failure::new(Code::Internal, "the reading thread ended early")
 }
 
 pub fn unknown_peer() -> Refused {

@@ -1,8 +1,17 @@
 //! The sandbox, and in the same binary the agent and the shell that it starts.
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Where a test has put it in the place of a program, it is that program.
+    let name = std::env::args_os().next().unwrap_or_default();
+    match Path::new(&name).file_name().and_then(OsStr::to_str) {
+        Some("sftp" | "reinstate-sftp") => return reinstate_sftp::run(std::env::args_os()),
+        Some("reinstate-shell" | "-reinstate-shell") => return reinstate_shell::run(std::env::args_os()),
+        _ => {}
+    }
     let program = match std::env::current_exe() {
         Ok(program) => program,
         Err(error) => {
@@ -17,8 +26,9 @@ fn main() -> ExitCode {
             reinstate_agent::cli::run_as(prefix, words.skip(1))
         }
         Some("fault") => reinstate_tests::fault::run(program, words.skip(1)),
-        // The shell expects its own name first.
+        // Each expects its own name first.
         Some("shell") => reinstate_shell::run(words),
+        Some("sftp") => reinstate_sftp::run(words),
         _ => reinstate_tests::sandbox::run(&program),
     }
 }
