@@ -7,6 +7,11 @@ use reinstate_api::{Code, Failure, one_line};
 use crate::domain::Accounts;
 use crate::tree::TreePath;
 
+/// Whose members may do everything, and whose may look. Not a vendor's to name: the package makes both groups, units and
+/// the backup folder are of the first.
+pub const ADMINS: &str = "reinstate-admin";
+pub const OPERATORS: &str = "reinstate-operator";
+
 /// One line: fields between colons.
 #[derive(Clone, Debug)]
 pub struct Record(pub Vec<String>);

@@ -49,7 +49,8 @@ usage: reinstated [--root DIR] COMMAND
   units               the units whose domains' checkers do not accept the live configuration
   inactive UNIT...    those of the units that are not active
   reboot              restart the machine
-  warn SECONDS        tell every session that so many are left to confirm what was restored
+  warn SECONDS restore|configure
+                      tell every session that so many are left to confirm what was changed
   import [FILE]       copy a backup from the medium with the label REINSTATE
   zero-touch          restore what a medium or a credential offers, where nothing is configured yet
   name-interfaces     tell udev the logical names of the network interfaces; at boot, before udev
@@ -126,7 +127,7 @@ enum Work {
     Units,
     Inactive(Vec<String>),
     Reboot,
-    Warn { seconds: u64 },
+    Warn { seconds: u64, configured: bool },
     Import(Option<String>),
     ZeroTouch,
     Confine { tree: Tree, domain: String },
@@ -253,7 +254,14 @@ impl Verb {
                 Self::On(Work::Inactive(words.by_ref().map(ValueExt::string).collect::<Result<_, _>>()?))
             }
             "reboot" => Self::On(Work::Reboot),
-            "warn" => Self::On(Work::Warn { seconds: next("the number of seconds")?.parse()? }),
+            "warn" => Self::On(Work::Warn {
+                seconds: next("the number of seconds")?.parse()?,
+                configured: match next("what is to be confirmed")?.to_str() {
+                    Some("configure") => true,
+                    Some("restore") => false,
+                    _ => return Err("warn: restore or configure".into()),
+                },
+            }),
             "import" => Self::On(Work::Import(words.next().map(ValueExt::string).transpose()?)),
             "zero-touch" => Self::On(Work::ZeroTouch),
             "confine" => Self::On(Work::Confine {

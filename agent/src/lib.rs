@@ -10,6 +10,7 @@ pub mod bundle;
 pub mod check;
 pub mod checkin;
 pub mod cli;
+pub mod configure;
 pub mod dial;
 pub mod diff;
 pub mod domain;

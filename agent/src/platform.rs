@@ -12,7 +12,7 @@ pub mod sessions;
 pub mod systemd;
 
 use futures_util::future::BoxFuture;
-use reinstate_api::{Created, Failure, HaState};
+use reinstate_api::{Created, Failure, HaState, JobKind};
 
 pub use linux::Linux;
 pub use process::Program;
@@ -55,8 +55,8 @@ pub trait Platform: Send + Sync + 'static {
     /// Asks for a reboot and returns; the agent is ended by it.
     fn reboot(&self) -> BoxFuture<'_, Result<(), Failure>>;
 
-    /// Tells every session that so many seconds are left to confirm what was restored.
-    fn warn(&self, seconds: u64) -> BoxFuture<'_, Result<(), Failure>>;
+    /// Tells every session that so many seconds are left to confirm what such a job has changed.
+    fn warn(&self, seconds: u64, kind: JobKind) -> BoxFuture<'_, Result<(), Failure>>;
 
     /// Critical units that are not active.
     fn inactive_units(&self, units: &[String]) -> BoxFuture<'_, Result<Vec<String>, Failure>>;

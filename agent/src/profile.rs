@@ -1,5 +1,6 @@
 //! The profile: the vendor's description of an appliance, as data.
 
+mod configure;
 mod ha;
 
 use reinstate_api::{Code, Failure};
@@ -11,6 +12,7 @@ use crate::dropin::{self, DropIn};
 use crate::files::Folder;
 use crate::tree::TreePath;
 
+pub use configure::{Expert, NewAccounts, Passwords, Ssh};
 pub use ha::{Ha, LockService};
 
 /// The vendor's description of an appliance.
@@ -28,6 +30,18 @@ pub struct Profile {
     pub ha: Option<Ha>,
     #[serde(default)]
     pub questions: Questions,
+    /// Without it there is nothing to ask at the first login.
+    #[serde(default)]
+    pub setup: Option<Setup>,
+    #[serde(default)]
+    pub accounts: NewAccounts,
+    #[serde(default)]
+    pub passwords: Passwords,
+    #[serde(default)]
+    pub ssh: Ssh,
+    /// Without it there is no expert mode.
+    #[serde(default)]
+    pub expert: Option<Expert>,
     #[serde(default)]
     pub health: Health,
     #[serde(default)]
@@ -78,6 +92,9 @@ pub struct Management {
     pub interface: String,
     /// Where the configured addresses are read: every value counts.
     pub addresses: Reading,
+    /// Its systemd-networkd file; without it `configure network` is not there.
+    #[serde(default, deserialize_with = "some_file")]
+    pub file: Option<TreePath>,
 }
 
 /// Where the registration with a manager is kept.
@@ -90,6 +107,12 @@ pub struct Manager {
     pub name: Reading,
     pub device_uuid: Reading,
     pub state: Reading,
+    /// Where a new registration's key is kept, which must be a secret of a domain; without it `configure manager add` is not there.
+    #[serde(default, deserialize_with = "some_file")]
+    pub registration_key: Option<TreePath>,
+    /// Without it there is no such word.
+    #[serde(default)]
+    pub nat_id: Option<Reading>,
     /// How the manager is told of a restore; without it, it is not told.
     #[serde(default)]
     pub check_in: Option<CheckIn>,
@@ -124,6 +147,10 @@ fn file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TreePath, D::Error
     domain::absolute(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 
+fn some_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TreePath>, D::Error> {
+    file(deserializer).map(Some)
+}
+
 /// How long a job waits for an admin.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -136,6 +163,17 @@ impl Default for Questions {
     fn default() -> Self {
         Self { answer_within: 900 }
     }
+}
+
+/// The first login.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Setup {
+    /// `done` once its questions are answered.
+    pub done: Reading,
+    /// The licence terms, a paragraph each.
+    #[serde(default)]
+    pub licence: Vec<String>,
 }
 
 /// When the appliance counts as healthy after the restart.
@@ -260,6 +298,9 @@ impl Profile {
                 found.push(invalid(format!("manager.check-in.path is '{path}': {form}")));
             }
         }
+        let expert = self.expert.iter().flat_map(Expert::contradictions);
+        let accounts = self.accounts.contradictions().into_iter().chain(self.passwords.contradictions());
+        found.extend(expert.chain(accounts).map(invalid));
         for (name, value, most) in [
             ("health.deadline", self.health.deadline, 3600),
             ("validators.time-limit", self.validators.time_limit, 3600),
@@ -303,9 +344,11 @@ fn load_places(root: &Folder, places: &[&str]) -> Result<(Profile, Domains), Vec
     match (profile, domains) {
         (Ok(profile), Ok(domains)) => {
             let manager = profile.manager.as_ref().and_then(|manager| manager.problem(&domains));
-            match manager.or_else(|| profile.ha.as_ref()?.problem(&domains)) {
-                Some(problem) => Err(one(invalid(problem))),
-                None => Ok((profile, domains)),
+            let mut problems = configure::problems(&profile, &domains);
+            problems.extend(manager.or_else(|| profile.ha.as_ref()?.problem(&domains)));
+            match problems.is_empty() {
+                true => Ok((profile, domains)),
+                false => Err(problems.into_iter().map(invalid).collect()),
             }
         }
         (profile, domains) => Err([profile.err(), domains.err()].into_iter().flatten().flatten().collect()),

@@ -1,5 +1,6 @@
 //! The API: HTTP/JSON on a Unix socket. It parses and answers; the engine decides.
 
+mod configure;
 mod error;
 mod listen;
 mod peer;
@@ -13,7 +14,7 @@ use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::stream;
 use reinstate_api::{
@@ -61,12 +62,12 @@ fn router(engine: Engine) -> Router {
         .route("/v1/backups/extract", post(extract))
         .route("/v1/version", get(version))
         .route("/v1/managers", get(managers))
-        .route("/v1/manager", delete(delete_manager))
         .route("/v1/lock/clear", post(clear_lock))
         .route("/v1/ha/resume", post(resume_ha))
         .route("/v1/tasks/acknowledge", post(acknowledge_tasks))
         .route("/v1/public-key", get(public_key))
         .route("/v1/texts", get(texts))
+        .merge(configure::routes())
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_route)
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -127,13 +128,6 @@ async fn rollback(State(engine): State<Engine>, ConnectInfo(peer): ConnectInfo<P
 
 async fn factory(State(engine): State<Engine>, ConnectInfo(peer): ConnectInfo<Peer>) -> Answered<Started> {
     Ok(Json(Started { id: engine.factory(peer.name())? }))
-}
-
-async fn delete_manager(
-    State(engine): State<Engine>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-) -> Answered<Started> {
-    Ok(Json(Started { id: engine.delete_manager(peer.name())? }))
 }
 
 async fn confirm(

@@ -116,8 +116,8 @@ impl Appliance {
             Work::Import(file) => self.import(file).map(Reply::Created),
             Work::ZeroTouch => self.zero_touch().map(nothing),
             Work::Reboot => systemd::reboot(FAREWELL).map(nothing),
-            Work::Warn { seconds } => {
-                sessions::warn(seconds);
+            Work::Warn { seconds, configured } => {
+                sessions::warn(seconds, configured);
                 Ok(Reply::Nothing)
             }
             Work::Confine { tree, domain } => Err(match self.domains.get(&domain) {

@@ -7,6 +7,7 @@ use regex_lite::Regex;
 use reinstate_api::one_line;
 use serde::{Deserialize, Deserializer};
 
+use crate::accounts::{ADMINS, OPERATORS};
 use crate::tree::TreePath;
 
 /// `/etc/nftables.conf` (a file) or `/etc/nftables.d/` (a whole folder).
@@ -135,7 +136,7 @@ pub struct Accounts {
 }
 
 fn administrators() -> Vec<String> {
-    vec!["reinstate-admin".into()]
+    vec![ADMINS.into(), OPERATORS.into()]
 }
 
 impl Accounts {

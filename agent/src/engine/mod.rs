@@ -5,8 +5,11 @@ mod afterwards;
 mod bundle;
 mod candidate;
 mod clear;
+mod configurations;
+mod configure;
 mod confirm;
 mod context;
+mod expert;
 mod export;
 mod finish;
 mod firewall;
@@ -23,7 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use reinstate_api::{
-    Answer, AnswerRequest, BACKUP_FOLDER, Code, Failure, JobKind, JobView, Outcome, Phase, QuestionKind,
+    Answer, AnswerRequest, BACKUP_FOLDER, Code, ConfigureRequest, Failure, JobKind, JobView, Outcome, Phase, QuestionKind,
     RestoreRequest, Source, Status,
 };
 use tokio::sync::{Notify, oneshot, watch};
@@ -94,6 +97,7 @@ enum Work {
         number: u64,
     },
     DeleteManager,
+    Configure(ConfigureRequest),
 }
 
 impl Engine {
@@ -177,11 +181,6 @@ impl Engine {
         self.begin(JobKind::Factory, "generation 0".into(), by, Work::Return { number: 0 })
     }
 
-    /// Takes the registration with the manager away, without asking the manager.
-    pub fn delete_manager(&self, by: String) -> Result<Uuid, Failure> {
-        self.begin(JobKind::Configure, "manager delete".into(), by, Work::DeleteManager)
-    }
-
     /// Answers the question that the job asks.
     pub fn answer(&self, request: AnswerRequest) -> Result<(), Failure> {
         let mut running = self.running();
@@ -239,6 +238,7 @@ impl Engine {
         }
         let confirm_within = match &work {
             Work::Restore(request) => request.confirm_within,
+            Work::Configure(request) => confirm::wanted(request),
             Work::Return { .. } | Work::DeleteManager => None,
         };
         let job = Job::new(Uuid::new_v4(), kind, source, by, Timestamp::now()).confirm_within(confirm_within);

@@ -69,8 +69,20 @@ impl Trust {
     }
 }
 
+impl Trust {
+    /// An accepted key is accepted no more.
+    pub fn forget(&self, host: &str, port: u16) -> Result<(), Failure> {
+        let (folder, file) = &self.remember;
+        let Some(content) = found(folder.read(file, MAX_FILE))? else { return Ok(()) };
+        match crate::configure::distrust(&String::from_utf8_lossy(&content), host, port) {
+            Some(content) => Ok(folder.replace(file, content.as_bytes(), 0o644)?),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The name that a host has in these files: `host`, or `[host]:port` where the port is not 22.
-pub(super) fn host_name(host: &str, port: u16) -> String {
+pub fn host_name(host: &str, port: u16) -> String {
     if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") }
 }
 
@@ -117,7 +129,7 @@ impl Known {
 }
 
 /// Does the first field of a line mean the host? A negated pattern that matches rules the line out.
-fn names_host(hosts: &str, name: &str) -> bool {
+pub fn names_host(hosts: &str, name: &str) -> bool {
     match HostPatterns::from_str(hosts) {
         Ok(HostPatterns::HashedName { salt, hash }) => Hmac::<Sha1>::new_from_slice(&salt)
             .is_ok_and(|mac| mac.chain_update(name).verify_slice(&hash).is_ok()),

@@ -9,7 +9,14 @@ use super::{Appliance, derived};
 const FLOATING: [&str; 4] = ["ssl-cert", "systemd-network", "systemd-resolve", "reinstate"];
 
 pub fn groups(first_gid: u32) -> BTreeMap<String, u32> {
-    let fixed = [("root", 0), ("daemon", 1), ("reinstate-admin", 27), ("shadow", 42), ("nogroup", 65534)];
+    let fixed = [
+        ("root", 0),
+        ("daemon", 1),
+        ("reinstate-admin", 27),
+        ("reinstate-operator", 28),
+        ("shadow", 42),
+        ("nogroup", 65534),
+    ];
     let floating = FLOATING.into_iter().zip(first_gid - 3..);
     let all = fixed.into_iter().chain(floating);
     all.map(|(name, gid)| (name.to_owned(), gid)).collect()
