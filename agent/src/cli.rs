@@ -54,7 +54,8 @@ usage: reinstated [--root DIR] COMMAND
   reboot              restart the machine to complete a restore
   restart             restart it because an admin wants that
   power-off           switch it off
-  warn SECONDS        tell every session that so many are left to confirm what was restored
+  warn SECONDS restore|configure
+                      tell every session that so many are left to confirm what was changed
   import [FILE]       copy a backup from the medium with the label REINSTATE
   zero-touch          restore what a medium or a credential offers, where nothing is configured yet
   name-interfaces     tell udev the logical names of the network interfaces; at boot, before udev
@@ -135,7 +136,7 @@ enum Work {
     Reboot,
     Restart,
     PowerOff,
-    Warn { seconds: u64 },
+    Warn { seconds: u64, configured: bool },
     Import(Option<String>),
     ZeroTouch,
     Confine { tree: Tree, domain: String },
@@ -268,7 +269,14 @@ impl Verb {
             "reboot" => Self::On(Work::Reboot),
             "restart" => Self::On(Work::Restart),
             "power-off" => Self::On(Work::PowerOff),
-            "warn" => Self::On(Work::Warn { seconds: next("the number of seconds")?.parse()? }),
+            "warn" => Self::On(Work::Warn {
+                seconds: next("the number of seconds")?.parse()?,
+                configured: match next("what is to be confirmed")?.to_str() {
+                    Some("configure") => true,
+                    Some("restore") => false,
+                    _ => return Err("warn: restore or configure".into()),
+                },
+            }),
             "import" => Self::On(Work::Import(words.next().map(ValueExt::string).transpose()?)),
             "zero-touch" => Self::On(Work::ZeroTouch),
             "confine" => Self::On(Work::Confine {

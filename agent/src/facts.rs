@@ -22,6 +22,8 @@ pub struct Facts {
     pub licence: String,
     /// None where the appliance is not registered with a manager.
     pub registration: Option<Registration>,
+    /// The questions of the first login are not answered yet.
+    pub setup_needed: bool,
 }
 
 const MAX_BYTES: u64 = 64 << 10;
@@ -67,8 +69,30 @@ impl Facts {
             },
             licence: some(&identity.licence)?,
             registration: registration(root, profile)?,
+            setup_needed: match &profile.setup {
+                Some(setup) => one(&setup.done)?.as_deref() != Some("done"),
+                None => false,
+            },
         })
     }
+}
+
+/// Who the appliance is with a configuration that was edited: what the tree does not hold stays.
+pub fn device(
+    tree: &Folder,
+    profile: &Profile,
+    domains: &Domains,
+    now: &DeviceIdentity,
+) -> Result<DeviceIdentity, Failure> {
+    let stored = |reading: &Reading| domains.stored().any(|domain| domain.owns(reading.path()));
+    let mut device = now.clone();
+    if stored(&profile.identity.hostname) {
+        device.hostname = read(tree, &profile.identity.hostname)?.into_iter().next().unwrap_or_default();
+    }
+    if stored(&profile.management.addresses) {
+        device.management = read(tree, &profile.management.addresses)?;
+    }
+    Ok(device)
 }
 
 /// Who an appliance says that it is, as far as its domains hold it: by name, what, and the value.

@@ -215,7 +215,7 @@ impl Job {
                 self.notes.push(format!("confirmed by {by}"));
                 Ok(self)
             }
-            _ => Err(Failure::new(Code::NotFound, "no restore waits for a confirmation")
+            _ => Err(Failure::new(Code::NotFound, "nothing waits for a confirmation")
                 .hint("`show restore` tells how the last one ended")),
         }
     }

@@ -11,6 +11,7 @@ pub mod check;
 pub mod checkin;
 pub mod cli;
 pub mod clock;
+pub mod configure;
 pub mod dial;
 pub mod diff;
 pub mod domain;

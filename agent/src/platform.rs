@@ -12,7 +12,7 @@ pub mod sessions;
 pub mod systemd;
 
 use futures_util::future::BoxFuture;
-use reinstate_api::{Created, Failure, HaState, InterfaceView, UserView};
+use reinstate_api::{Created, Failure, HaState, InterfaceView, JobKind, UserView};
 
 pub use linux::Linux;
 pub use process::Program;
@@ -61,8 +61,8 @@ pub trait Platform: Send + Sync + 'static {
     /// Asks for the power to be switched off, and returns; the agent is ended by it.
     fn power_off(&self) -> BoxFuture<'_, Result<(), Failure>>;
 
-    /// Tells every session that so many seconds are left to confirm what was restored.
-    fn warn(&self, seconds: u64) -> BoxFuture<'_, Result<(), Failure>>;
+    /// Tells every session that so many seconds are left to confirm what such a job has changed.
+    fn warn(&self, seconds: u64, kind: JobKind) -> BoxFuture<'_, Result<(), Failure>>;
 
     /// Critical units that are not active.
     fn inactive_units(&self, units: &[String]) -> BoxFuture<'_, Result<Vec<String>, Failure>>;

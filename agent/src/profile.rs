@@ -1,5 +1,6 @@
 //! The profile: the vendor's description of an appliance, as data.
 
+mod configure;
 mod ha;
 
 use reinstate_api::{Code, Failure};
@@ -12,6 +13,7 @@ use crate::dropin::{self, DropIn};
 use crate::files::Folder;
 use crate::tree::TreePath;
 
+pub use configure::{Expert, NewAccounts, Passwords, Ssh};
 pub use ha::{Ha, LockService};
 
 /// The longest that a session may be left alone: a day.
@@ -35,13 +37,20 @@ pub struct Profile {
     pub ha: Option<Ha>,
     #[serde(default)]
     pub questions: Questions,
-    #[serde(default)]
-    pub sessions: Sessions,
     /// Without it there is nothing to ask at the first login.
     #[serde(default)]
     pub setup: Option<Setup>,
     #[serde(default)]
+    pub accounts: NewAccounts,
+    #[serde(default)]
+    pub passwords: Passwords,
+    #[serde(default)]
     pub ssh: Ssh,
+    /// Without it there is no expert mode.
+    #[serde(default)]
+    pub expert: Option<Expert>,
+    #[serde(default)]
+    pub sessions: Sessions,
     #[serde(default)]
     pub health: Health,
     #[serde(default)]
@@ -94,6 +103,9 @@ pub struct Management {
     pub interface: String,
     /// Where the configured addresses are read: every value counts.
     pub addresses: Reading,
+    /// Its systemd-networkd file; without it `configure network` is not there.
+    #[serde(default, deserialize_with = "some_file")]
+    pub file: Option<TreePath>,
 }
 
 /// Where the registration with a manager is kept.
@@ -106,6 +118,12 @@ pub struct Manager {
     pub name: Reading,
     pub device_uuid: Reading,
     pub state: Reading,
+    /// Where a new registration's key is kept, which must be a secret of a domain; without it `configure manager add` is not there.
+    #[serde(default, deserialize_with = "some_file")]
+    pub registration_key: Option<TreePath>,
+    /// Without it there is no such word.
+    #[serde(default)]
+    pub nat_id: Option<Reading>,
     /// How the manager is told of a restore; without it, it is not told.
     #[serde(default)]
     pub check_in: Option<CheckIn>,
@@ -138,6 +156,10 @@ fn devices() -> String {
 
 fn file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TreePath, D::Error> {
     domain::absolute(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+fn some_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TreePath>, D::Error> {
+    file(deserializer).map(Some)
 }
 
 /// How long a job waits for an admin.
@@ -179,19 +201,6 @@ pub struct Setup {
     /// The licence terms, a paragraph each.
     #[serde(default)]
     pub licence: Vec<String>,
-}
-
-/// Files of the SSH server and client that `configure` keeps.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Ssh {
-    /// What sshd includes; the file is the access list's alone.
-    #[serde(deserialize_with = "some_file")]
-    pub access_list: Option<TreePath>,
-}
-
-fn some_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TreePath>, D::Error> {
-    file(deserializer).map(Some)
 }
 
 /// When the appliance counts as healthy after the restart.
@@ -316,6 +325,9 @@ impl Profile {
                 found.push(invalid(format!("manager.check-in.path is '{path}': {form}")));
             }
         }
+        let expert = self.expert.iter().flat_map(Expert::contradictions);
+        let accounts = self.accounts.contradictions().into_iter().chain(self.passwords.contradictions());
+        found.extend(expert.chain(accounts).map(invalid));
         for (name, value, most) in [
             ("health.deadline", self.health.deadline, 3600),
             ("validators.time-limit", self.validators.time_limit, 3600),
@@ -366,9 +378,11 @@ fn load_places(root: &Folder, places: &[&str]) -> Result<(Profile, Domains), Vec
     match (profile, domains) {
         (Ok(profile), Ok(domains)) => {
             let manager = profile.manager.as_ref().and_then(|manager| manager.problem(&domains));
-            match manager.or_else(|| profile.ha.as_ref()?.problem(&domains)) {
-                Some(problem) => Err(one(invalid(problem))),
-                None => Ok((profile, domains)),
+            let mut problems = configure::problems(&profile, &domains);
+            problems.extend(manager.or_else(|| profile.ha.as_ref()?.problem(&domains)));
+            match problems.is_empty() {
+                true => Ok((profile, domains)),
+                false => Err(problems.into_iter().map(invalid).collect()),
             }
         }
         (profile, domains) => Err([profile.err(), domains.err()].into_iter().flatten().flatten().collect()),

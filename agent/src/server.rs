@@ -2,6 +2,7 @@
 
 mod access;
 mod appliance;
+mod configure;
 mod error;
 mod files;
 mod listen;
@@ -16,7 +17,7 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::stream;
 use reinstate_api::{
@@ -66,15 +67,15 @@ fn router(engine: Engine) -> Router {
         .route("/v1/backups/extract", post(extract))
         .route("/v1/version", get(version))
         .route("/v1/managers", get(managers))
-        .route("/v1/manager", delete(delete_manager))
         .route("/v1/lock/clear", post(clear_lock))
         .route("/v1/ha/resume", post(resume_ha))
         .route("/v1/tasks/acknowledge", post(acknowledge_tasks))
         .route("/v1/public-key", get(public_key))
         .route("/v1/texts", get(texts))
         .merge(appliance::routes())
-        .merge(session::routes(sessions))
+        .merge(configure::routes())
         .merge(files::routes())
+        .merge(session::routes(sessions))
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_route)
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -122,10 +123,6 @@ async fn rollback(State(engine): State<Engine>, caller: Caller) -> Answered<Star
 
 async fn factory(State(engine): State<Engine>, caller: Caller) -> Answered<Started> {
     Ok(Json(Started { id: engine.factory(caller.name)? }))
-}
-
-async fn delete_manager(State(engine): State<Engine>, caller: Caller) -> Answered<Started> {
-    Ok(Json(Started { id: engine.delete_manager(caller.name)? }))
 }
 
 async fn confirm(State(engine): State<Engine>, caller: Caller) -> Answered<serde_json::Value> {

@@ -49,9 +49,18 @@ pub struct State {
     /// What members have done without each other, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub meetings: Vec<Meeting>,
+    /// Who has allowed the expert mode, and when; none while it is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expert: Option<Allowed>,
     /// Newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Allowed {
+    pub by: String,
+    pub at: Timestamp,
 }
 
 /// Members have met again after one of them was restored without the other.
@@ -76,6 +85,7 @@ impl Default for State {
             checkin: None,
             tasks: None,
             meetings: Vec::new(),
+            expert: None,
             history: Vec::new(),
         }
     }
@@ -143,6 +153,17 @@ impl State {
             )
         };
         open.map(sentence).collect()
+    }
+
+    /// Those that were live last, newest first.
+    pub fn lived(&self) -> Vec<u64> {
+        let mut lived = Vec::new();
+        for number in self.history.iter().flat_map(|entry| [entry.to, entry.from]) {
+            if !lived.contains(&number) {
+                lived.push(number);
+            }
+        }
+        lived
     }
 
     /// Generations that must not be removed.

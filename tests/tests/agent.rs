@@ -41,6 +41,31 @@ fn lint_accepts_the_reference_profile_and_lists_its_domains() {
 }
 
 #[test]
+fn lint_names_what_would_be_configured_and_belongs_to_no_domain() {
+    for (profile, says) in [
+        (
+            "[management]\nfile = '/etc/elsewhere.network'",
+            "management.file is 'etc/elsewhere.network', which no domain owns",
+        ),
+        ("[ssh]\naccess-list = '/etc/elsewhere'", "ssh.access-list"),
+        ("[ssh]\nknown-hosts = '/etc/elsewhere'", "ssh.known-hosts"),
+        ("[setup]\ndone = { file = '/etc/elsewhere' }", "setup.done"),
+        ("[manager]\nregistration-key = '/etc/elsewhere'", "manager.registration-key"),
+        ("[manager]\nregistration-key = '/etc/appliance/manager.conf'", "among its secrets"),
+        ("[manager]\nnat-id = { file = '/etc/elsewhere', key = 'A' }", "manager.nat-id"),
+        ("[expert]\ncommand = ['su']", "expert.command runs 'su'"),
+        ("[passwords]\nclasses = 5", "passwords.classes is 5, of 1 to 4"),
+        ("[accounts]\nshell = 'sh:x'", "accounts.shell is 'sh:x'"),
+    ] {
+        let vendor = vendor("name = 'extra'\nversion = 1\nrestore = 'replace'\npaths = ['/srv/a']");
+        std::fs::write(vendor.path().join("profile.d/50-extra.toml"), profile).unwrap();
+        let (output, text) = reinstated(&["lint", vendor.path().to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1), "{profile}: {text}");
+        assert!(text.contains(says) && text.contains("[profile-invalid]"), "{profile}: {text}");
+    }
+}
+
+#[test]
 fn lint_names_the_file_the_line_and_the_problem() {
     for (domain, says) in [
         ("name = 'extra'\nversion = 1\nrestore = 'replace'\npaths = ['/srv/a']\ncolour = 1", "line 5"),

@@ -127,8 +127,8 @@ impl Appliance {
             Work::Restart => systemd::reboot(RESTARTS).map(nothing),
             Work::PowerOff => systemd::power_off(SWITCHES_OFF).map(nothing),
             Work::Reboot => systemd::reboot(FAREWELL).map(nothing),
-            Work::Warn { seconds } => {
-                sessions::warn(seconds);
+            Work::Warn { seconds, configured } => {
+                sessions::warn(seconds, configured);
                 Ok(Reply::Nothing)
             }
             Work::Confine { tree, domain } => Err(match self.domains.get(&domain) {

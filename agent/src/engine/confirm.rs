@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use reinstate_api::{CONFIRM_WITHIN, Code, Failure, RestoreRequest};
+use reinstate_api::{
+    CONFIGURE_WITHIN, CONFIRM_WITHIN, Code, ConfigureRequest, Failure, JobKind, RestoreRequest,
+};
 
 use super::Engine;
 use super::context::Context;
 use crate::clock::uptime;
+use crate::configure::is_risky;
 
 /// Before the end every session is warned at these numbers of seconds.
 const WARNINGS: [u64; 4] = [600, 300, 120, 60];
@@ -22,15 +25,36 @@ pub(super) fn check(request: &RestoreRequest) -> Result<(), Failure> {
     Err(Failure::new(Code::BadRequest, format!("confirm-within is {minutes} minutes, of {least} to {most}")))
 }
 
+/// Minutes within which a change of the configuration has to be confirmed.
+pub(super) fn wanted(request: &ConfigureRequest) -> Option<u32> {
+    let risky = request.changes.iter().any(is_risky);
+    match request.setup {
+        true => None,
+        false => request.confirm_within.or(risky.then_some(CONFIGURE_WITHIN)),
+    }
+}
+
+/// What is waited for, and what to do where it was in vain.
+fn late(kind: JobKind, minutes: u32) -> Failure {
+    let (what, again) = match kind {
+        JobKind::Configure => ("the change of the configuration", "make the change again"),
+        _ => ("the restored configuration", "restore again"),
+    };
+    Failure::new(Code::Unconfirmed, format!("{what} was not confirmed within {minutes} min"))
+        .hint(format!("{again}, and type `restore confirm` in time"))
+}
+
 impl Engine {
-    /// What was restored stays.
+    /// What was restored, or configured, stays.
     ///
     /// # Errors
     /// `not-found` where nothing waits for that.
     pub fn confirm(&self, by: &str) -> Result<(), Failure> {
         self.record(|state| {
-            let job =
-                state.job.take().ok_or_else(|| Failure::new(Code::NotFound, "no restore is running"))?;
+            let job = state
+                .job
+                .take()
+                .ok_or_else(|| Failure::new(Code::NotFound, "nothing waits for a confirmation"))?;
             state.job = Some(job.confirmed(by)?);
             Ok(())
         })?;
@@ -59,11 +83,7 @@ pub(super) async fn stays(context: &Context) -> Result<bool, Failure> {
             let job = job.awaiting(now)?;
             let left = job.confirmation.as_ref().and_then(|confirmation| confirmation.deadline);
             let left = left.map_or(0, |deadline| deadline.saturating_sub(now));
-            let late = Failure::new(
-                Code::Unconfirmed,
-                format!("the restored configuration was not confirmed within {minutes} min"),
-            )
-            .hint("restore again, and type `restore confirm` in time");
+            let late = late(job.kind, minutes);
             state.job = Some(if left == 0 { job.go_back(vec![late.clone()])? } else { job });
             Ok(Some((left, late)))
         })?;
@@ -82,8 +102,9 @@ pub(super) async fn stays(context: &Context) -> Result<bool, Failure> {
         let until = Timestamp::now() + SignedDuration::from_secs(left as i64);
         context.show(|view| view.confirm_until = Some(until));
         engine.refresh();
-        engine.log("the sessions cannot be warned", engine.parts().platform.warn(left).await);
-        tracing::warn!(code = %late.code, "{left} s are left to confirm what was restored");
+        engine
+            .log("the sessions cannot be warned", engine.parts().platform.warn(left, context.job.kind).await);
+        tracing::warn!(code = %late.code, "{left} s are left to confirm what was changed");
         let next = WARNINGS.into_iter().find(|warning| *warning < left).unwrap_or(0);
         tokio::select! {
             () = &mut confirmed => {}

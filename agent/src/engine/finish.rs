@@ -126,17 +126,6 @@ impl Engine {
         };
         self.log("the restore lock cannot be released", release());
     }
-
-    /// Only what the record needs stays in the store.
-    pub(super) fn prune(&self) -> Result<(), Failure> {
-        let parts = self.parts();
-        let needed = parts.state.read()?.needed();
-        let numbers = parts.store.numbers()?;
-        numbers
-            .iter()
-            .filter(|number| !needed.contains(number))
-            .try_for_each(|number| parts.store.remove(*number))
-    }
 }
 
 /// Decides on the generation that was activated: it stays, or the job goes back.
@@ -165,14 +154,14 @@ pub(super) async fn decide(context: &Context) {
                 context.note(failure.message.clone());
             }
             context.record(|job| job.go_back(failures))?;
-            flow::reboot(context).await;
+            go_back(context).await;
             return Ok(());
         }
         for failure in failures {
             tracing::warn!(code = %failure.code, "after going back: {failure}");
         }
         if !confirm::stays(context).await? {
-            flow::reboot(context).await;
+            go_back(context).await;
             return Ok(());
         }
         let role = present_role(engine).await;
@@ -197,6 +186,14 @@ pub(super) async fn decide(context: &Context) {
     if let Err(failure) = decided.await {
         crate::log::error(&failure);
         context.note(failure.message);
+    }
+}
+
+/// As the job came: what was activated without a reboot goes without one.
+async fn go_back(context: &Context) {
+    match context.job.kind {
+        JobKind::Configure => flow::activate_now(context).await,
+        _ => flow::reboot(context).await,
     }
 }
 

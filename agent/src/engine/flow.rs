@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reinstate_api::{Code, Failure, HistoryEntry, Lock, Override, Phase};
+use reinstate_api::{Code, Failure, HistoryEntry, Override, Phase};
 
-use super::candidate::{acceptable, keep};
+use super::candidate::acceptable;
+use super::configure::{configure, delete_manager};
 use super::context::Context;
-use super::group::{Company, free_of_locks};
+use super::group::Company;
 use super::restore::restore;
 use super::{Work, finish, guest};
 use crate::diff;
-use crate::facts::Facts;
 use crate::job::{MAX_REBOOTS, Stage};
 use crate::peers::GroupHeld;
 use crate::store::Generation;
@@ -45,6 +45,7 @@ pub(super) async fn run(context: Context, work: Work) {
         Work::Restore(request) => restore(&context, &request, &mut made).await,
         Work::Return { number } => go_to(&context, number, &mut made).await,
         Work::DeleteManager => delete_manager(&context, &mut made).await.map_err(|f| vec![f]),
+        Work::Configure(request) => configure(&context, request, &mut made).await.map_err(|f| vec![f]),
     };
     match prepared {
         Ok(Next::Reboot) => reboot(&context).await,
@@ -164,63 +165,6 @@ fn warn_of_backups(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Empties the manager's domain, without asking the manager.
-async fn delete_manager(context: &Context, made: &mut Made) -> Result<Next, Failure> {
-    let parts = context.engine.parts();
-    let Some(manager) = &parts.profile.manager else {
-        return Err(Failure::new(Code::NotFound, "this appliance has no manager to register with"));
-    };
-    free_of_locks(context)?;
-    let facts = parts.platform.facts().await?;
-    let Some(registration) = &facts.registration else {
-        return Err(Failure::new(Code::NotFound, "No managers configured").hint("there is nothing to delete"));
-    };
-    context.note(format!(
-        "the manager {} is not told: it keeps a ghost of this device until the device is deleted there too",
-        registration.host
-    ));
-    context.advance(Phase::AwaitingAnswer)?;
-    context.confirm().await?;
-    take_lock(context, &facts, made)?;
-    let snapshot = snapshot(context, made).await?;
-    context.advance(Phase::Validating)?;
-    let number = take_number(context, made)?;
-    let (engine, from, domain) = (context.engine.clone(), snapshot.clone(), manager.domain.clone());
-    let edited = tokio::task::spawn_blocking(move || {
-        let (index, key) = (from.index()?, from.key()?);
-        let mut draft = engine.parts().store.draft("configure")?;
-        for (name, entry) in index.iter().filter(|(name, _)| *name != domain) {
-            draft.adopt(name, &from, &key, entry)?;
-        }
-        Ok::<_, Failure>(draft)
-    });
-    let draft = edited.await.map_err(|_| ended_early())??;
-    let origin = "configure manager delete".to_owned();
-    let target = keep(context, draft, number, origin, facts.device.clone(), None).await?;
-    acceptable(context, &target, &snapshot).await?;
-    if let Some(refused) = parts.platform.validate(number).await?.into_iter().next() {
-        return Err(refused);
-    }
-    commit(context, made, number, snapshot.number(), Vec::new()).await?;
-    Ok(Next::ActivateNow)
-}
-
-/// This appliance's lock alone: nobody else notices what is done.
-fn take_lock(context: &Context, facts: &Facts, made: &mut Made) -> Result<(), Failure> {
-    context.advance(Phase::Locking)?;
-    let lock = Lock {
-        id: context.job.id,
-        device: facts.device.uuid.clone(),
-        hostname: facts.device.hostname.clone(),
-        by: context.job.by.clone(),
-        since: Timestamp::now(),
-        phase: Phase::Locking,
-        without: Vec::new(),
-    };
-    made.held = Some(GroupHeld::alone(&context.engine.peers().lock, lock)?);
-    Ok(())
-}
-
 /// What a rollback goes back to. From here on the live configuration is not edited.
 pub(super) async fn snapshot(context: &Context, made: &mut Made) -> Result<Generation, Failure> {
     context.advance(Phase::Snapshotting)?;
@@ -283,7 +227,8 @@ pub(super) async fn reboot(context: &Context) {
     }
 }
 
-async fn activate_now(context: &Context) {
+/// Without a reboot, whichever way the job goes.
+pub(super) async fn activate_now(context: &Context) {
     let parts = context.engine.parts();
     if let Err(failure) = parts.platform.activate_now().await {
         crate::log::error(&failure);
@@ -292,7 +237,8 @@ async fn activate_now(context: &Context) {
     // However it ended, the record tells how far it came; a boot goes on where it broke off.
     match parts.state.read().map(|state| state.job.map(|job| job.stage)) {
         Ok(Some(Stage::Pending(_))) => reboot(context).await,
-        _ => finish::decide(context).await,
+        // Deciding may lead here again: once, on the way back.
+        _ => Box::pin(finish::decide(context)).await,
     }
 }
 

@@ -5,8 +5,11 @@ mod afterwards;
 mod bundle;
 mod candidate;
 mod clear;
+mod configurations;
+mod configure;
 mod confirm;
 mod context;
+mod expert;
 mod export;
 mod files;
 mod finish;
@@ -27,8 +30,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use reinstate_api::{
-    Answer, AnswerRequest, BACKUP_FOLDER, Code, Failure, JobKind, JobView, Outcome, Phase, QuestionKind,
-    RestoreRequest, Source, Status,
+    Answer, AnswerRequest, BACKUP_FOLDER, Code, ConfigureRequest, Failure, JobKind, JobView, Outcome, Phase,
+    QuestionKind, RestoreRequest, Source, Status,
 };
 use tokio::sync::{Notify, oneshot, watch};
 use uuid::Uuid;
@@ -101,6 +104,7 @@ enum Work {
         number: u64,
     },
     DeleteManager,
+    Configure(ConfigureRequest),
 }
 
 impl Engine {
@@ -185,11 +189,6 @@ impl Engine {
         self.begin(JobKind::Factory, "generation 0".into(), by, Work::Return { number: 0 })
     }
 
-    /// Takes the registration with the manager away, without asking the manager.
-    pub fn delete_manager(&self, by: String) -> Result<Uuid, Failure> {
-        self.begin(JobKind::Configure, "manager delete".into(), by, Work::DeleteManager)
-    }
-
     /// Answers the question that the job asks.
     pub fn answer(&self, request: AnswerRequest) -> Result<(), Failure> {
         let mut running = self.running();
@@ -247,6 +246,7 @@ impl Engine {
         }
         let confirm_within = match &work {
             Work::Restore(request) => request.confirm_within,
+            Work::Configure(request) => confirm::wanted(request),
             Work::Return { .. } | Work::DeleteManager => None,
         };
         let job = Job::new(Uuid::new_v4(), kind, source, by, Timestamp::now()).confirm_within(confirm_within);

@@ -70,6 +70,16 @@ impl Trust {
         content.extend_from_slice(format!("{} {}\n", name.to_lowercase(), key.trim_end()).as_bytes());
         Ok(folder.replace(file, &content, 0o644)?)
     }
+
+    /// An accepted key is accepted no more.
+    pub fn forget(&self, host: &str, port: u16) -> Result<(), Failure> {
+        let (folder, file) = &self.remember;
+        let Some(content) = found(folder.read(file, MAX_FILE))? else { return Ok(()) };
+        match crate::configure::distrust(&String::from_utf8_lossy(&content), host, port) {
+            Some(content) => Ok(folder.replace(file, content.as_bytes(), 0o644)?),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The hosts that a file knows, each of a line's names by itself; those that are hashed have none to show.
@@ -94,7 +104,7 @@ pub fn trusted_hosts(text: &str, configured: bool) -> Vec<TrustedHost> {
 }
 
 /// The name that a host has in these files: `host`, or `[host]:port` where the port is not 22.
-pub(super) fn host_name(host: &str, port: u16) -> String {
+pub fn host_name(host: &str, port: u16) -> String {
     if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") }
 }
 
@@ -141,7 +151,7 @@ impl Known {
 }
 
 /// Does the first field of a line mean the host? A negated pattern that matches rules the line out.
-fn names_host(hosts: &str, name: &str) -> bool {
+pub fn names_host(hosts: &str, name: &str) -> bool {
     match HostPatterns::from_str(hosts) {
         Ok(HostPatterns::HashedName { salt, hash }) => Hmac::<Sha1>::new_from_slice(&salt)
             .is_ok_and(|mac| mac.chain_update(name).verify_slice(&hash).is_ok()),

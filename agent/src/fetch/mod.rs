@@ -8,7 +8,7 @@ mod auth;
 mod device_key;
 mod host_key;
 mod input;
-mod known_hosts;
+pub(crate) mod known_hosts;
 mod link;
 mod scp;
 mod sftp;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use reinstate_api::{Created, Failure, HaState, InterfaceView, UserView};
+use reinstate_api::{Created, Failure, HaState, InterfaceView, JobKind, UserView};
 
 use super::{Platform, Program, Requests};
 use crate::checkin::{Answer, Credentials, Telling};
@@ -87,8 +87,9 @@ impl Platform for Linux {
         self.root.run("power-off", &[]).boxed()
     }
 
-    fn warn(&self, seconds: u64) -> BoxFuture<'_, Result<(), Failure>> {
-        async move { self.root.run("warn", &[seconds.to_string()]).await }.boxed()
+    fn warn(&self, seconds: u64, kind: JobKind) -> BoxFuture<'_, Result<(), Failure>> {
+        let values = [seconds.to_string(), kind.to_string()];
+        async move { self.root.run("warn", &values).await }.boxed()
     }
 
     fn inactive_units(&self, units: &[String]) -> BoxFuture<'_, Result<Vec<String>, Failure>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use reinstate_api::{Created, Failure, HaState, InterfaceView, UserView};
+use reinstate_api::{Created, Failure, HaState, InterfaceView, JobKind, UserView};
 
 use super::{Platform, Program};
 use crate::checkin::{Answer, Credentials, Telling};
@@ -93,7 +93,7 @@ impl Platform for Sandbox {
     }
 
     /// A folder has no sessions.
-    fn warn(&self, _: u64) -> BoxFuture<'_, Result<(), Failure>> {
+    fn warn(&self, _: u64, _: JobKind) -> BoxFuture<'_, Result<(), Failure>> {
         async { Ok(()) }.boxed()
     }
 

@@ -7,19 +7,23 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use nix::fcntl::OFlag;
 
-/// So many seconds are left to confirm what was restored.
-pub fn warn(seconds: u64) {
-    tell(&unconfirmed(seconds));
+/// So many seconds are left to confirm what was configured, or else restored.
+pub fn warn(seconds: u64, configured: bool) {
+    tell(&unconfirmed(seconds, configured));
 }
 
-fn unconfirmed(seconds: u64) -> String {
+fn unconfirmed(seconds: u64, configured: bool) -> String {
     let left = match seconds {
         0..120 => format!("{seconds} seconds"),
         more => format!("{} minutes", more / 60),
     };
+    let (what, how) = match configured {
+        true => ("change of the", "without a restart"),
+        false => ("restored", "with a restart"),
+    };
     format!(
-        "The restored configuration is not confirmed. Type `restore confirm` within {left}, or the previous \
-         configuration comes back with a restart."
+        "The {what} configuration is not confirmed. Type `restore confirm` within {left}, or the previous \
+         configuration comes back {how}."
     )
 }
 

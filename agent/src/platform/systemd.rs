@@ -21,13 +21,14 @@ pub fn inactive(units: &[String]) -> Result<Vec<String>, Failure> {
     Ok(inactive)
 }
 
-/// Lets running units read their configuration again.
+/// Lets running units read their configuration again. One that cannot keeps no other from it.
 pub fn reload(units: &[String]) -> Result<(), Failure> {
-    for unit in units {
+    let reload = |unit: &String| {
         check_name(unit)?;
-        must("systemctl", &["try-reload-or-restart", "--", unit])?;
-    }
-    Ok(())
+        must("systemctl", &["try-reload-or-restart", "--", unit])
+    };
+    let reloaded: Vec<_> = units.iter().map(reload).collect();
+    reloaded.into_iter().collect()
 }
 
 /// Has a unit run whatever was done to keep it from that, and read its configuration again where it does.

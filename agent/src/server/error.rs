@@ -18,9 +18,9 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let status = match self.0.code {
             Code::Forbidden => StatusCode::FORBIDDEN,
-            Code::BadRequest => StatusCode::BAD_REQUEST,
+            Code::BadRequest | Code::PasswordRefused => StatusCode::BAD_REQUEST,
             Code::NotFound => StatusCode::NOT_FOUND,
-            Code::Busy | Code::LockHeld => StatusCode::CONFLICT,
+            Code::Busy | Code::LockHeld | Code::RegisteredOtherManager => StatusCode::CONFLICT,
             Code::TooManySessions => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };

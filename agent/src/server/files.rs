@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, Path, RawQuery, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -12,7 +12,8 @@ use axum::{Json, Router};
 use futures_util::stream;
 use reinstate_api::{BackupFile, Code, Created, Failure};
 
-use super::{Answered, Peer, Refused, error};
+use super::access::Caller;
+use super::{Answered, Refused, error};
 use crate::engine::Engine;
 
 /// What is read of a file at a time: 256 KiB.
@@ -54,7 +55,8 @@ async fn read(
         if left == 0 {
             return None;
         }
-        let read = tokio::task::spawn_blocking(move || chunk(&mut file, left).map(|chunk| (chunk, file))).await;
+        let read =
+            tokio::task::spawn_blocking(move || chunk(&mut file, left).map(|chunk| (chunk, file))).await;
         let read = read.map_err(std::io::Error::other).and_then(|read| read);
         // A file that has become shorter ends the connection before the length that was announced.
         let (chunk, file) = match read {
@@ -80,18 +82,18 @@ fn chunk(file: &mut File, left: u64) -> std::io::Result<Bytes> {
 /// A refusal comes before the body is asked for.
 async fn write(
     State(engine): State<Engine>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
+    caller: Caller,
     Path(name): Path<String>,
     body: Body,
 ) -> Answered<Created> {
     let told = |failure: &Failure| {
         // OpenSSH's clients do not show the sentence that comes with a status.
-        tracing::warn!(by = %peer.name(), "an upload was refused or has ended: {}", failure.message);
+        tracing::warn!(by = %caller.name, "an upload was refused or has ended: {}", failure.message);
     };
     let file = name.clone();
     let upload = blocking(move || engine.begin_upload(&file)).await.inspect_err(told)?;
     let created = upload.receive(body.into_data_stream()).await.inspect_err(told)?;
-    tracing::info!(by = %peer.name(), bytes = created.bytes, "{} was copied to /var/sf/backup", created.file);
+    tracing::info!(by = %caller.name, bytes = created.bytes, "{} was copied to /var/sf/backup", created.file);
     Ok(Json(created))
 }
 

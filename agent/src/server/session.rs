@@ -55,7 +55,7 @@ async fn session(
         user: caller.name,
         access: caller.access,
         idle: profile.sessions.idle,
-        expert: false,
+        expert: engine.is_expert_allowed(),
     };
     let line = serde_json::to_string(&session)
         .map_err(|e| Failure::new(Code::Internal, format!("the session cannot be written: {e}")))?;

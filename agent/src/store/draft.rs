@@ -147,12 +147,10 @@ impl Draft {
         let About { number, created, origin, device, domains, archive } = about;
         let domains = domains.stored().map(|domain| domain.name.clone()).collect();
         let index_sha256 = self.write_index()?;
-        let record =
-            Record { format: FORMAT, number, created, origin, device, domains, index_sha256, archive };
-        let text = toml::to_string(&record)
-            .map_err(|e| Failure::new(Code::Internal, format!("{RECORD} cannot be written: {e}")))?;
+        let (format, name) = (FORMAT, String::new());
+        let record = Record { format, number, name, created, origin, device, domains, index_sha256, archive };
         self.folder.sync_all()?;
-        self.folder.replace(RECORD, text.as_bytes(), 0o600)?;
+        self.folder.replace(RECORD, record.text()?.as_bytes(), 0o600)?;
         let place = format!("{GENERATIONS}/{number}");
         self.store.rename_new(&self.place, &place)?;
         self.store.sync(GENERATIONS)?;

@@ -44,6 +44,9 @@ const MAX_RECORD: u64 = 1 << 20;
 pub struct Record {
     pub format: u32,
     pub number: u64,
+    /// What an admin calls it; such a one stays until it is deleted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
     pub created: Timestamp,
     /// `factory`, `snapshot before restore …`, `backup …`.
     pub origin: String,
@@ -56,6 +59,13 @@ pub struct Record {
     /// What the archive said, where it came from one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive: Option<BackupDetails>,
+}
+
+impl Record {
+    fn text(&self) -> Result<String, Failure> {
+        toml::to_string(self)
+            .map_err(|e| Failure::new(Code::Internal, format!("{RECORD} cannot be written: {e}")))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -146,6 +156,13 @@ impl Store {
             return Err(damaged(format!("its format is {}, this agent's is {FORMAT}", record.format)));
         }
         Ok(Generation { record, folder })
+    }
+
+    /// Gives a generation its name: one rename of its record.
+    pub fn name(&self, number: u64, name: &str) -> Result<(), Failure> {
+        let Generation { mut record, folder } = self.generation(number)?;
+        record.name = name.to_owned();
+        Ok(folder.replace(RECORD, record.text()?.as_bytes(), 0o600)?)
     }
 
     pub fn remove(&self, number: u64) -> Result<(), Failure> {

@@ -52,7 +52,10 @@ pub enum Code {
 pub enum Frame<'a> {
     Whole(Fields<'a>),
     /// Its content was thrown away.
-    TooLong { id: u32, length: u32 },
+    TooLong {
+        id: u32,
+        length: u32,
+    },
 }
 
 /// What a client sends, in packets.

@@ -61,7 +61,7 @@ fn system(appliance: &Appliance, tree: &mut Tree) {
     let hosts = format!("127.0.0.1 localhost\n127.0.1.1 {host}\n::1 localhost\n");
     tree.file("etc/hosts", hosts, 0o644);
     let (uuid, role) = (&appliance.device.uuid, appliance.device.role);
-    let device = format!("UUID={uuid}\nROLE={role}\n");
+    let device = format!("UUID={uuid}\nROLE={role}\nSETUP=done\n");
     tree.file("etc/appliance/device.conf", device, 0o644);
     let zone = if appliance.in_service { "Europe/Zurich" } else { "Etc/UTC" };
     tree.link("etc/localtime", format!("../usr/share/zoneinfo/{zone}"));

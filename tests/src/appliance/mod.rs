@@ -328,14 +328,22 @@ impl Appliance {
     #[must_use]
     pub fn without_profile(self, name: &str) -> Self {
         const FILE: &str = "profile.d/10-reference.toml";
-        let text = std::fs::read_to_string(reference_profile().join(FILE)).unwrap();
+        let place = format!("usr/lib/reinstate/{FILE}");
+        let changed = self.changes.iter().rev().find_map(|change| match change {
+            Change::File(path, content, _) if *path == place => {
+                Some(String::from_utf8_lossy(content).into_owned())
+            }
+            _ => None,
+        });
+        let vendors = || std::fs::read_to_string(reference_profile().join(FILE)).unwrap();
+        let text = changed.unwrap_or_else(vendors);
         let mut profile: toml::Table = toml::from_str(&text).unwrap();
         let removed = match name.split_once('.') {
             None => profile.remove(name),
             Some((table, key)) => profile[table].as_table_mut().unwrap().remove(key),
         };
         assert!(removed.is_some(), "the profile has no {name}");
-        self.file(&format!("usr/lib/reinstate/{FILE}"), toml::to_string(&profile).unwrap(), 0o644)
+        self.file(&place, toml::to_string(&profile).unwrap(), 0o644)
     }
 
     pub fn device(&self) -> &DeviceIdentity {

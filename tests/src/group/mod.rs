@@ -109,7 +109,7 @@ pub fn quick(appliance: Appliance) -> Appliance {
     table.remove("validate");
     ["files", "firewall", "licence", "ssh", "users", "vpn", "pki"]
         .iter()
-        .fold(appliance.without_profile("ha.ruleset"), |appliance, domain| {
+        .fold(appliance.without_profile("ha.ruleset").without_profile("ssh"), |appliance, domain| {
             appliance.without(&format!("usr/lib/reinstate/domains.d/{domain}.toml"))
         })
         .domain_override("ha", &toml::to_string(&table).unwrap())

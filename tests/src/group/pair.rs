@@ -30,7 +30,7 @@ impl Roster {
         let put = |path: &str, mode: &str, text: &str| {
             say(&format!("install -m {mode} /dev/stdin {path}"), text.as_bytes());
         };
-        put("/etc/appliance/device.conf", "644", &format!("UUID={uuid}\nROLE={role}\n"));
+        put("/etc/appliance/device.conf", "644", &format!("UUID={uuid}\nROLE={role}\nSETUP=done\n"));
         put("/etc/hostname", "644", &format!("{hostname}\n"));
         put("/etc/appliance/ha/group.toml", "644", &self.text());
         put("/etc/appliance/ha/group.key", "600", &self.key);

@@ -30,7 +30,7 @@ pub const AGENT: &str = "var/lib/reinstate";
 fn small(appliance: Appliance) -> Appliance {
     ["files", "firewall", "ha", "licence", "ssh", "users"]
         .iter()
-        .fold(appliance.without_profile("ha"), |appliance, domain| {
+        .fold(appliance.without_profile("ha").without_profile("ssh"), |appliance, domain| {
             appliance.without(&format!("usr/lib/reinstate/domains.d/{domain}.toml"))
         })
 }

@@ -199,6 +199,35 @@ fn an_activation_that_never_ends_well_goes_back_to_the_old_configuration() {
 }
 
 #[test]
+fn a_change_of_the_configuration_is_made_wholly_or_not_at_all_whenever_it_is_killed() {
+    let scene = Scene::get();
+    let (job, mut random) = (Job::configure(), random());
+    let mut changed = scene.trial(Stage::Restored);
+    changed.machine.start().unwrap();
+    assert!(changed.play(&job).outcome.is_success());
+    assert_eq!(changed.machine.reboots(), 0);
+    let changed = changed.picture();
+    assert_ne!(changed.difference(&scene.new), "");
+    let below = |kind| Fault::below_daemon("activate", kind);
+    let daemon = daemon_steps(&scene, Stage::Restored, &job, |kind| Fault::new("serve", kind));
+    let activation = daemon_steps(&scene, Stage::Restored, &job, below);
+    each(&tail_and_sample(daemon, 30, 10, &mut random), |step| {
+        let mut trial = scene.trial(Stage::Restored);
+        killed(&mut trial, &job, step);
+        let why = format!("configure: daemon killed at step {step} of {daemon}");
+        trial.assert_old_or_new(&scene.new, &changed, 1, &why);
+    });
+    each(&tail_and_sample(activation, 6, 6, &mut random), |step| {
+        let mut trial = scene.trial(Stage::Restored);
+        trial.machine.arm(below(Kind::Kill(step)));
+        trial.machine.start().unwrap();
+        assert!(trial.play(&job).outcome.is_success());
+        let why = format!("configure: activation killed at step {step} of {activation}");
+        assert!(trial.assert_old_or_new(&scene.new, &changed, 1, &why), "{why}");
+    });
+}
+
+#[test]
 fn deleting_the_manager_is_done_wholly_or_not_at_all_whenever_it_is_killed() {
     let scene = Scene::get();
     let (job, mut random) = (Job::delete_manager(), random());

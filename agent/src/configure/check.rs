@@ -1,0 +1,245 @@
+//! What is wrong with a request, as far as that can be told without looking at the configuration.
+
+use std::net::IpAddr;
+
+use reinstate_api::{
+    Access, CONFIRM_WITHIN, Change, Code, ConfigureRequest, Failure, Ipv4, Ipv6, ManagerAdd, one_line,
+};
+
+use super::accounts::check_name;
+use super::{passwords, ssh};
+use crate::profile::Profile;
+
+const CHANGES: usize = 64;
+const NETWORKS: usize = 64;
+const SERVERS: usize = 8;
+
+/// The kernel keeps no longer host name.
+const HOSTNAME: usize = 64;
+const NAME: usize = 253;
+const KEY: usize = 128;
+
+fn bad(why: impl AsRef<str>) -> Failure {
+    Failure::new(Code::BadRequest, why)
+}
+
+/// `by` asks, who may do what `access` says.
+///
+/// # Errors
+/// `bad-request`, `forbidden`, `password-refused`; `not-found` where the profile has no such thing.
+pub fn check(request: &ConfigureRequest, profile: &Profile, by: &str, access: Access) -> Result<(), Failure> {
+    let count = request.changes.len();
+    if !(1..=CHANGES).contains(&count) {
+        return Err(bad(format!("there are {count} changes, of 1 to {CHANGES}")));
+    }
+    if let Some(minutes) = request.confirm_within.filter(|minutes| !CONFIRM_WITHIN.contains(minutes)) {
+        let (least, most) = CONFIRM_WITHIN.into_inner();
+        return Err(bad(format!("confirm-within is {minutes} minutes, of {least} to {most}")));
+    }
+    let own = |change: &Change| matches!(change, Change::Password { user, .. } if user.as_deref().is_none_or(|user| user == by));
+    if access < Access::Config && (request.setup || !request.changes.iter().all(own)) {
+        return Err(Failure::new(
+            Code::Forbidden,
+            format!("'{by}' may look, and change the own password alone"),
+        )
+        .hint("ask a user with config access"));
+    }
+    if request.setup {
+        if profile.setup.is_none() {
+            return Err(missing("the first login asks nothing", "setup"));
+        }
+        if !request.changes.iter().any(|change| matches!(change, Change::Password { .. })) {
+            return Err(bad("the first login sets a new password, and none is among the changes"));
+        }
+    }
+    request.changes.iter().try_for_each(|change| one(change, profile, by))
+}
+
+fn missing(what: &str, key: &str) -> Failure {
+    Failure::new(Code::NotFound, format!("on this appliance {what}"))
+        .hint(format!("its profile has no `{key}`"))
+}
+
+fn one(change: &Change, profile: &Profile, by: &str) -> Result<(), Failure> {
+    let network = || match profile.management.file {
+        Some(_) => Ok(()),
+        None => Err(missing("the network is not configured here", "management.file")),
+    };
+    match change {
+        Change::Ipv4(wanted) => network().and_then(|()| ipv4(wanted)),
+        Change::Ipv6(wanted) => network().and_then(|()| ipv6(wanted)),
+        Change::Hostname(name) => hostname(name),
+        Change::DnsServers(servers) => {
+            network()?;
+            at_most(servers.len(), "DNS servers", SERVERS)?;
+            match servers.iter().find(|server| server.is_unspecified() || server.is_multicast()) {
+                Some(server) => Err(bad(format!("'{server}' is no address of a DNS server"))),
+                None => Ok(()),
+            }
+        }
+        Change::SearchDomains(domains) => {
+            network()?;
+            at_most(domains.len(), "search domains", SERVERS)?;
+            domains.iter().try_for_each(|domain| match is_name(domain) {
+                true => Ok(()),
+                false => Err(bad(format!("'{}' is no domain", one_line(domain)))),
+            })
+        }
+        Change::ManagerAdd(manager) => add_manager(manager, profile),
+        Change::Password { user, password } => {
+            passwords::check(&profile.passwords, user.as_deref().unwrap_or(by), password)
+        }
+        Change::UserAdd { name, password, .. } => {
+            check_name(name)?;
+            passwords::check(&profile.passwords, name, password)
+        }
+        Change::UserAccess { .. } | Change::UserDelete { .. } => Ok(()),
+        Change::TrustedHostAdd { host, port, algorithm, key } => {
+            known_hosts(profile)?;
+            server(host, *port)?;
+            ssh::key(algorithm, key)
+        }
+        Change::TrustedHostDelete { host, port } => known_hosts(profile).and_then(|()| server(host, *port)),
+        Change::SshAccessList(networks) => {
+            if profile.ssh.access_list.is_none() {
+                return Err(missing("SSH has no access list", "ssh.access-list"));
+            }
+            at_most(networks.len(), "networks", NETWORKS)?;
+            networks.iter().try_for_each(|network| is_network(network))
+        }
+    }
+}
+
+fn known_hosts(profile: &Profile) -> Result<(), Failure> {
+    match profile.ssh.known_hosts {
+        Some(_) => Ok(()),
+        None => Err(missing("no trusted hosts are configured", "ssh.known-hosts")),
+    }
+}
+
+fn at_most(count: usize, what: &str, most: usize) -> Result<(), Failure> {
+    if count > most { Err(bad(format!("there are {count} {what}, of at most {most}"))) } else { Ok(()) }
+}
+
+fn ipv4(wanted: &Ipv4) -> Result<(), Failure> {
+    let Ipv4::Manual { address, prefix, gateway } = wanted else { return Ok(()) };
+    prefix_of(*prefix, 32)?;
+    let mask = u32::MAX.checked_shl(32 - u32::from(*prefix)).unwrap_or(0);
+    let host = address.to_bits() & !mask;
+    let reserved = *prefix < 31 && (host == 0 || host == !mask);
+    if reserved
+        || address.is_unspecified()
+        || address.is_loopback()
+        || address.is_multicast()
+        || address.is_broadcast()
+    {
+        return Err(bad(format!("'{address}/{prefix}' is no address that an interface can have")));
+    }
+    let Some(by) = gateway else { return Ok(()) };
+    let inside = by.to_bits() & mask == address.to_bits() & mask && by != address;
+    if inside { Ok(()) } else { Err(outside(by, address, *prefix)) }
+}
+
+fn ipv6(wanted: &Ipv6) -> Result<(), Failure> {
+    let Ipv6::Manual { address, prefix, gateway } = wanted else { return Ok(()) };
+    prefix_of(*prefix, 128)?;
+    if address.is_unspecified()
+        || address.is_loopback()
+        || address.is_multicast()
+        || address.to_ipv4_mapped().is_some()
+    {
+        return Err(bad(format!("'{address}/{prefix}' is no address that an interface can have")));
+    }
+    let Some(by) = gateway else { return Ok(()) };
+    let mask = u128::MAX.checked_shl(128 - u32::from(*prefix)).unwrap_or(0);
+    let inside = by.to_bits() & mask == address.to_bits() & mask || by.is_unicast_link_local();
+    if inside && by != address { Ok(()) } else { Err(outside(by, address, *prefix)) }
+}
+
+fn prefix_of(prefix: u8, most: u8) -> Result<(), Failure> {
+    if (1..=most).contains(&prefix) {
+        Ok(())
+    } else {
+        Err(bad(format!("the prefix length is {prefix}, of 1 to {most}")))
+    }
+}
+
+fn outside(gateway: impl std::fmt::Display, address: impl std::fmt::Display, prefix: u8) -> Failure {
+    bad(format!("the gateway {gateway} is no other device in the network of {address}/{prefix}"))
+}
+
+fn hostname(name: &str) -> Result<(), Failure> {
+    match is_name(name) && name.len() <= HOSTNAME && name.parse::<IpAddr>().is_err() {
+        true => Ok(()),
+        false => Err(bad(format!(
+            "'{}' is no host name: 1 to {HOSTNAME} letters, digits, hyphens and dots, no part longer than 63",
+            one_line(name)
+        ))),
+    }
+}
+
+/// Labels between dots.
+fn is_name(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    };
+    name.len() <= NAME && name.split('.').all(label)
+}
+
+fn add_manager(manager: &ManagerAdd, profile: &Profile) -> Result<(), Failure> {
+    let ManagerAdd { host, key, nat_id } = manager;
+    let known = profile.manager.as_ref().filter(|manager| manager.registration_key.is_some());
+    let Some(known) = known else {
+        return Err(missing("no manager is added", "manager.registration-key"));
+    };
+    if !is_name(host) && host.parse::<IpAddr>().is_err() {
+        return Err(bad(format!("'{}' is neither a name nor an address", one_line(host))));
+    }
+    let length = key.expose().chars().count();
+    if !(1..=KEY).contains(&length) || !key.expose().chars().all(|c| c.is_ascii_graphic()) {
+        return Err(bad(format!(
+            "a registration key is 1 to {KEY} letters, digits and signs; this one is not"
+        )));
+    }
+    let Some(nat_id) = nat_id else { return Ok(()) };
+    if known.nat_id.is_none() {
+        return Err(missing("a manager has no NAT id", "manager.nat-id"));
+    }
+    match (1..=64).contains(&nat_id.len())
+        && nat_id.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    {
+        true => Ok(()),
+        false => Err(bad(format!(
+            "'{}' is no NAT id: 1 to 64 letters, digits, '.', '_' and '-'",
+            one_line(nat_id)
+        ))),
+    }
+}
+
+fn server(host: &str, port: u16) -> Result<(), Failure> {
+    match port > 0 && (is_name(host) || host.parse::<IpAddr>().is_ok()) {
+        true => Ok(()),
+        false => Err(bad(format!("'{}' port {port} is no server", one_line(host)))),
+    }
+}
+
+/// sshd takes a network whose host part is not empty for a mistake.
+fn is_network(text: &str) -> Result<(), Failure> {
+    let parsed = text.split_once('/').and_then(|(address, prefix)| {
+        let prefix: u32 = prefix.parse().ok()?;
+        Some(match address.parse().ok()? {
+            IpAddr::V4(v4) => prefix <= 32 && v4.to_bits() & u32::MAX.checked_shr(prefix).unwrap_or(0) == 0,
+            IpAddr::V6(v6) => prefix <= 128 && v6.to_bits() & u128::MAX.checked_shr(prefix).unwrap_or(0) == 0,
+        })
+    });
+    match parsed {
+        Some(true) => Ok(()),
+        _ => Err(bad(format!("'{}' is no network such as 192.0.2.0/24 or 2001:db8::/32", one_line(text)))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! A file of sections, keys and values, as systemd has them, that keeps its comments and its order.
+
+/// A line; with those that go on from it.
+struct Line {
+    /// With its end.
+    text: String,
+    /// Which section it is in, by number; 0 before the first.
+    section: usize,
+    kind: Kind,
+}
+
+enum Kind {
+    Header(String),
+    Setting {
+        key: String,
+        value: String,
+    },
+    /// A comment, an empty line, or nothing that systemd reads.
+    Other,
+}
+
+/// One section, to be looked at.
+pub struct Section<'a>(Vec<&'a Line>);
+
+impl Section<'_> {
+    /// The last value of a key.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.0.iter().rev().find_map(|line| line.setting(key))
+    }
+}
+
+impl Line {
+    fn setting(&self, name: &str) -> Option<&str> {
+        match &self.kind {
+            Kind::Setting { key, value } if key == name => Some(value),
+            _ => None,
+        }
+    }
+}
+
+pub struct File {
+    lines: Vec<Line>,
+    end: &'static str,
+}
+
+impl File {
+    /// An empty text is the file of an interface that was not configured.
+    pub fn parse(text: &str, interface: &str) -> Self {
+        let new = format!("[Match]\nName={interface}\n\n[Network]\n");
+        let text = if text.trim().is_empty() { &new } else { text };
+        let end = if text.split_inclusive('\n').next().is_some_and(|line| line.ends_with("\r\n")) {
+            "\r\n"
+        } else {
+            "\n"
+        };
+        let (mut lines, mut section) = (Vec::new(), 0);
+        let mut parts = text.split_inclusive('\n');
+        while let Some(first) = parts.next() {
+            let is_comment = first.trim_start().starts_with(['#', ';']);
+            let mut text = first.to_owned();
+            let mut value = first.trim().to_owned();
+            while !is_comment && value.ends_with('\\') {
+                value.pop();
+                let Some(next) = parts.next() else { break };
+                text.push_str(next);
+                value.push(' ');
+                value.push_str(next.trim());
+            }
+            let kind = match value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                _ if is_comment => Kind::Other,
+                Some(name) => {
+                    section += 1;
+                    Kind::Header(name.to_owned())
+                }
+                None => match value.split_once('=') {
+                    Some((key, value)) => {
+                        Kind::Setting { key: key.trim().to_owned(), value: value.trim().to_owned() }
+                    }
+                    None => Kind::Other,
+                },
+            };
+            lines.push(Line { text, section, kind });
+        }
+        Self { lines, end }
+    }
+
+    pub fn text(&self) -> String {
+        self.lines.iter().map(|line| line.text.as_str()).collect()
+    }
+
+    /// The values that count: an empty one takes those before it away.
+    pub fn values(&self, section: &str, key: &str) -> Vec<String> {
+        let mut values: Vec<String> = Vec::new();
+        for at in self.settings(section, key) {
+            match self.lines[at].setting(key) {
+                Some("") => values.clear(),
+                value => values.extend(value.map(String::from)),
+            }
+        }
+        values
+    }
+
+    pub fn value(&self, section: &str, key: &str) -> Option<String> {
+        self.values(section, key).pop()
+    }
+
+    /// One value in place of all.
+    pub fn set(&mut self, section: &str, key: &str, value: &str) {
+        self.set_list(section, key, |_| false, vec![value.to_owned()]);
+    }
+
+    /// New values in place of those that are not kept: where the first of them stood.
+    pub fn set_list(&mut self, section: &str, key: &str, kept: impl Fn(&str) -> bool, new: Vec<String>) {
+        let settings = self.settings(section, key);
+        let reset = settings.iter().rposition(|at| self.lines[*at].setting(key) == Some(""));
+        let ineffective = reset.map_or(0, |reset| reset + 1);
+        let goes: Vec<usize> = settings
+            .iter()
+            .enumerate()
+            .filter(|(nth, at)| *nth < ineffective || !self.lines[**at].setting(key).is_some_and(&kept))
+            .map(|(_, at)| *at)
+            .collect();
+        let at = match (goes.first(), settings.last()) {
+            (Some(first), _) => *first,
+            (None, Some(last)) => last + 1,
+            (None, None) => self.end_of(section),
+        };
+        for gone in goes.iter().rev() {
+            self.lines.remove(*gone);
+        }
+        for (nth, value) in new.into_iter().enumerate() {
+            self.insert(at + nth, key, value);
+        }
+    }
+
+    /// Takes whole sections away.
+    pub fn drop_sections(&mut self, name: &str, goes: impl Fn(&Section<'_>) -> bool) {
+        let gone: Vec<usize> = self
+            .numbers(name)
+            .into_iter()
+            .filter(|number| {
+                goes(&Section(self.lines.iter().filter(|line| line.section == *number).collect()))
+            })
+            .collect();
+        self.lines.retain(|line| !gone.contains(&line.section));
+    }
+
+    fn numbers(&self, name: &str) -> Vec<usize> {
+        let is = |line: &&Line| matches!(&line.kind, Kind::Header(header) if header == name);
+        self.lines.iter().filter(is).map(|line| line.section).collect()
+    }
+
+    fn settings(&self, section: &str, key: &str) -> Vec<usize> {
+        let numbers = self.numbers(section);
+        let is = |(_, line): &(usize, &Line)| numbers.contains(&line.section) && line.setting(key).is_some();
+        self.lines.iter().enumerate().filter(is).map(|(at, _)| at).collect()
+    }
+
+    /// After the last line of a section that says anything; the section is made where there is none.
+    fn end_of(&mut self, name: &str) -> usize {
+        let Some(number) = self.numbers(name).last().copied() else {
+            let section = self.lines.last().map_or(0, |line| line.section) + 1;
+            self.close();
+            for (text, kind) in [
+                (self.end.to_owned(), Kind::Other),
+                (format!("[{name}]{}", self.end), Kind::Header(name.to_owned())),
+            ] {
+                self.lines.push(Line { text, section, kind });
+            }
+            return self.lines.len();
+        };
+        let says = |line: &Line| line.section == number && !line.text.trim().is_empty();
+        self.lines.iter().rposition(says).map_or(self.lines.len(), |at| at + 1)
+    }
+
+    fn insert(&mut self, at: usize, key: &str, value: String) {
+        if at == self.lines.len() {
+            self.close();
+        }
+        let section = self.lines.get(at.saturating_sub(1)).map_or(0, |line| line.section);
+        let text = format!("{key}={value}{}", self.end);
+        self.lines.insert(at, Line { text, section, kind: Kind::Setting { key: key.to_owned(), value } });
+    }
+
+    /// The last line gets its end where it has none.
+    fn close(&mut self) {
+        if let Some(last) = self.lines.last_mut().filter(|last| !last.text.ends_with('\n')) {
+            last.text.push_str(self.end);
+        }
+    }
+}
