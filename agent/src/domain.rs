@@ -67,7 +67,8 @@ pub struct Domain {
     /// Restarted when the domain changes without a reboot.
     #[serde(default)]
     pub units: Vec<String>,
-    /// A fixed argument vector; `{root}` stands for the root of the tree to check.
+    /// A fixed argument vector; `{root}` stands for the root of the tree to check, `{vendor}` for the vendor's own folder
+    /// (`/usr/lib/reinstate`).
     #[serde(default)]
     pub validate: Vec<String>,
     /// Lines that are never activated.

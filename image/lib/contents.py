@@ -89,7 +89,7 @@ def debian(package, distribution, root=None):
 
 
 def crates():
-    """What the two programs are linked with, out of Cargo's own resolution."""
+    """What the programs are linked with, out of Cargo's own resolution."""
     said = subprocess.run(
         ["cargo", "metadata", "--locked", "--format-version=1", "--filter-platform=x86_64-unknown-linux-gnu"],
         check=True, capture_output=True, text=True).stdout
@@ -98,7 +98,7 @@ def crates():
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
     with open("Cargo.lock", "rb") as lock:
         digests = {(p["name"], p["version"]): p.get("checksum") for p in tomllib.load(lock)["package"]}
-    waiting = [id for id, package in packages.items() if package["name"] in ("reinstate-agent", "reinstate-shell")]
+    waiting = [id for id, package in packages.items() if package["name"] in ("reinstate-agent", "reinstate-shell", "reinstate-sftp")]
     reached = set()
     while waiting:
         id = waiting.pop()

@@ -15,6 +15,7 @@ pub mod fuzz;
 pub mod group;
 pub mod hostile;
 pub mod link;
+pub mod login;
 pub mod machine;
 pub mod manager;
 pub mod outside;

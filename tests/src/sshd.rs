@@ -186,7 +186,7 @@ fn program(folder: &TempDir, account: Option<&Account>) -> Command {
 }
 
 /// As in `shadow`. The password goes in by a pipe: others can read arguments.
-fn hashed(password: &str) -> String {
+pub(crate) fn hashed(password: &str) -> String {
     let mut perl = Command::new("perl")
         .args(["-e", "chomp(my $p = <STDIN>); print crypt($p, q($6$c2FsdHNhbHQ$))"])
         .stdin(Stdio::piped())
@@ -200,7 +200,7 @@ fn hashed(password: &str) -> String {
     hash
 }
 
-fn make_host_keys(folder: &TempDir, algorithms: &[Algorithm]) -> Vec<PublicKey> {
+pub(crate) fn make_host_keys(folder: &TempDir, algorithms: &[Algorithm]) -> Vec<PublicKey> {
     let make = |(number, algorithm): (usize, &Algorithm)| {
         let key = PrivateKey::random(&mut safe_rng(), algorithm.clone()).unwrap();
         let path = folder.path().join(format!("host_key_{number}"));

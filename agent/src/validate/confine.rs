@@ -19,6 +19,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use reinstate_api::{Code, Failure};
 
 use crate::domain::{Domain, Domains};
+use crate::dropin;
 use crate::files::Folder;
 use crate::profile::Profile;
 use crate::secrets;
@@ -75,15 +76,24 @@ pub fn confined(
 ) -> Failure {
     let entered = contents(root, domains, store, tree).and_then(|mut places| {
         places.extend(keys(root, store, tree)?);
+        places.extend(vendor(root));
         enter(store, profile, &places)
     });
     if let Err(failure) = entered {
         return failure;
     }
-    let mut argv = domain.validate.iter().map(|word| word.replace("{root}", ""));
+    let mut argv = domain.validate.iter().map(|word| word.replace("{root}", "").replace("{vendor}", VENDOR));
     let program = argv.next().unwrap_or_default();
     let error = Command::new(&program).args(argv).current_dir("/").exec();
     Failure::io(format_args!("cannot run {program}"), &error)
+}
+
+/// Where a checker sees the vendor's folder: below `/usr` it would be the machine's, which in a sandbox is another.
+const VENDOR: &str = "/vendor";
+
+fn vendor(root: &Folder) -> Option<(PathBuf, Content)> {
+    let folder = root.path().join(dropin::PLACES[0]);
+    folder.is_dir().then(|| (PathBuf::from(&VENDOR[1..]), Content::Bound(folder)))
 }
 
 /// Confines this process, which must have one thread, as a checker is confined; the tree's private keys

@@ -119,7 +119,7 @@ fn ssh(appliance: &Appliance, tree: &mut Tree) -> Result<()> {
     let sshd = "Include /etc/ssh/sshd_config.d/*.conf\n\n\
          HostKey /etc/ssh/ssh_host_ed25519_key\nHostKey /etc/ssh/ssh_host_ecdsa_key\n\
          PermitRootLogin no\nKbdInteractiveAuthentication no\nUsePAM yes\nX11Forwarding no\n\
-         AcceptEnv LANG LC_*\nSubsystem sftp /usr/lib/openssh/sftp-server\n";
+         AcceptEnv LANG LC_*\n";
     tree.file("etc/ssh/sshd_config", sshd, 0o644);
     let host = &appliance.device.hostname;
     for (name, algorithm) in [("ed25519", Algorithm::Ed25519), ("ecdsa", keys::ecdsa())] {

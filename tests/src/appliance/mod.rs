@@ -422,6 +422,11 @@ impl Appliance {
     }
 }
 
+/// The SSH server's configuration as the package has it, which includes the appliance's own.
+pub fn shipped_sshd_config() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd/sshd_config")
+}
+
 /// Writes a vendor's `profile.d` and `domains.d` into an appliance's root.
 pub fn install_profile(root: &Path, vendor: &Path) -> Result<()> {
     let mut tree = Tree::default();
@@ -440,6 +445,9 @@ fn vendor_files(tree: &mut Tree, folder: &Path) -> Result<()> {
             tree.file(&format!("usr/lib/reinstate/{part}/{name}"), content, 0o644);
         }
     }
+    let from = shipped_sshd_config();
+    let content = doing("read", &from, std::fs::read(&from))?;
+    tree.file("usr/lib/reinstate/sshd_config", content, 0o644);
     Ok(())
 }
 

@@ -121,6 +121,18 @@ fn a_line_that_would_run_a_program_or_equal_root_is_refused() {
         ("ssh", sshd, "=authorizedkeyscommand=/tmp/x"),
         ("ssh", sshd, "Subsystem sftp /tmp/x"),
         ("ssh", sshd, "Subsystem other /usr/lib/openssh/sftp-server"),
+        ("ssh", sshd, "Subsystem sftp internal-sftp"),
+        ("ssh", sshd, "  AllowTcpForwarding yes"),
+        ("ssh", sshd, "allowtcpforwarding=local"),
+        ("ssh", sshd, "\"AllowTcpForwarding\" remote"),
+        ("ssh", sshd, "AllowTcpForwarding \"no\" # yes"),
+        ("ssh", sshd, "AllowStreamLocalForwarding all"),
+        ("ssh", sshd, "=AllowAgentForwarding yes"),
+        ("ssh", sshd, "\tX11Forwarding\tyes"),
+        ("ssh", sshd, "PermitTunnel point-to-point"),
+        ("ssh", sshd, "GatewayPorts clientspecified"),
+        ("ssh", sshd, "DisableForwarding no"),
+        ("ssh", sshd, "PermitEmptyPasswords yes"),
         ("ssh", sshd, "AcceptEnv LD_PRELOAD"),
         ("ssh", "etc/ssh/sshd_config", "Include /tmp/x"),
         ("ssh", "etc/ssh/sshd_config", "PermitUserEnvironment yes"),
@@ -146,6 +158,16 @@ fn a_line_that_would_run_a_program_or_equal_root_is_refused() {
         assert!(domain.owns(&path), "{path}");
         let refused = domain.inspect(&path, line.as_bytes()).is_err();
         assert!(refused, "{path}: {line}");
+    }
+}
+
+#[test]
+fn a_line_that_closes_what_the_image_closes_too_is_let_through() {
+    let root = built(&Appliance::replacement());
+    let (_, _, domains) = load(root.path());
+    let path: TreePath = "etc/ssh/sshd_config".parse().unwrap();
+    for line in ["X11Forwarding no", "  allowtcpforwarding NO", "DisableForwarding yes", "AcceptEnv LANG LC_*"] {
+        domains.get("ssh").unwrap().inspect(&path, line.as_bytes()).unwrap();
     }
 }
 
@@ -177,13 +199,13 @@ fn every_domain_of_a_donor_in_service_holds_something() {
 
 /// Runs a validator with the appliance's tree for a root.
 fn accepted(root: &Path, argv: &[String]) -> bool {
-    for folder in ["usr", "dev", "run/sshd"] {
+    for folder in ["usr", "dev", "run/sshd", "vendor"] {
         std::fs::create_dir_all(root.join(folder)).unwrap();
     }
     for (link, target) in [("lib", "usr/lib"), ("lib64", "usr/lib64"), ("bin", "usr/bin")] {
         std::os::unix::fs::symlink(target, root.join(link)).ok();
     }
-    let mount = "set -e; mount --rbind /usr \"$1/usr\"; mount --rbind /dev \"$1/dev\"; \
+    let mount = "set -e; mount --bind \"$1/usr/lib/reinstate\" \"$1/vendor\"; mount --rbind /usr \"$1/usr\"; mount --rbind /dev \"$1/dev\"; \
                  root=$1; shift; exec chroot \"$root\" \"$@\"";
     let output = Command::new("unshare")
         .args(["--map-root-user", "--user", "--net", "--mount", "sh", "-c", mount, "sh"])
@@ -203,7 +225,7 @@ fn the_real_programs_accept_what_an_appliance_is_built_with() {
         let (_, _, domains) = load(root.path());
         for domain in domains.iter().filter(|domain| !domain.validate.is_empty()) {
             let argv: Vec<_> =
-                domain.validate.iter().map(|argument| argument.replace("{root}", "")).collect();
+                domain.validate.iter().map(|word| word.replace("{root}", "").replace("{vendor}", "/vendor")).collect();
             assert!(
                 Path::new(&argv[0]).exists(),
                 "{} is missing: install nftables, openssh-server and keepalived",
