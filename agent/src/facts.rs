@@ -78,7 +78,12 @@ impl Facts {
 }
 
 /// Who the appliance is with a configuration that was edited: what the tree does not hold stays.
-pub fn device(tree: &Folder, profile: &Profile, domains: &Domains, now: &DeviceIdentity) -> Result<DeviceIdentity, Failure> {
+pub fn device(
+    tree: &Folder,
+    profile: &Profile,
+    domains: &Domains,
+    now: &DeviceIdentity,
+) -> Result<DeviceIdentity, Failure> {
     let stored = |reading: &Reading| domains.stored().any(|domain| domain.owns(reading.path()));
     let mut device = now.clone();
     if stored(&profile.identity.hostname) {

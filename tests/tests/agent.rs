@@ -43,7 +43,10 @@ fn lint_accepts_the_reference_profile_and_lists_its_domains() {
 #[test]
 fn lint_names_what_would_be_configured_and_belongs_to_no_domain() {
     for (profile, says) in [
-        ("[management]\nfile = '/etc/elsewhere.network'", "management.file is 'etc/elsewhere.network', which no domain owns"),
+        (
+            "[management]\nfile = '/etc/elsewhere.network'",
+            "management.file is 'etc/elsewhere.network', which no domain owns",
+        ),
         ("[ssh]\naccess-list = '/etc/elsewhere'", "ssh.access-list"),
         ("[ssh]\nknown-hosts = '/etc/elsewhere'", "ssh.known-hosts"),
         ("[setup]\ndone = { file = '/etc/elsewhere' }", "setup.done"),

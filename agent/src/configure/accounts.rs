@@ -38,7 +38,8 @@ impl Editor<'_> {
     pub fn add(&mut self, name: &str, access: Access, hash: &str, new: &NewAccounts) -> Result<(), Failure> {
         check_name(name)?;
         let taken = |what: &str| {
-            Err(Failure::new(Code::BadRequest, format!("there is {what} '{name}' already")).hint("take another name"))
+            Err(Failure::new(Code::BadRequest, format!("there is {what} '{name}' already"))
+                .hint("take another name"))
         };
         if fields(&self.texts.passwd, name).is_some() {
             return taken("a user");
@@ -185,7 +186,10 @@ pub fn check_name(name: &str) -> Result<(), Failure> {
         true => Ok(()),
         false => Err(Failure::new(
             Code::BadRequest,
-            format!("'{}' is no name of a user: 1 to 32 of a-z, 0-9, '_' and '-', a letter first", one_line(name)),
+            format!(
+                "'{}' is no name of a user: 1 to 32 of a-z, 0-9, '_' and '-', a letter first",
+                one_line(name)
+            ),
         )),
     }
 }

@@ -27,12 +27,7 @@ fn bad(why: impl AsRef<str>) -> Failure {
 ///
 /// # Errors
 /// `bad-request`, `forbidden`, `password-refused`; `not-found` where the profile has no such thing.
-pub fn check(
-    request: &ConfigureRequest,
-    profile: &Profile,
-    by: &str,
-    access: Access,
-) -> Result<(), Failure> {
+pub fn check(request: &ConfigureRequest, profile: &Profile, by: &str, access: Access) -> Result<(), Failure> {
     let count = request.changes.len();
     if !(1..=CHANGES).contains(&count) {
         return Err(bad(format!("there are {count} changes, of 1 to {CHANGES}")));
@@ -43,8 +38,11 @@ pub fn check(
     }
     let own = |change: &Change| matches!(change, Change::Password { user, .. } if user.as_deref().is_none_or(|user| user == by));
     if access < Access::Config && (request.setup || !request.changes.iter().all(own)) {
-        return Err(Failure::new(Code::Forbidden, format!("'{by}' may look, and change the own password alone"))
-            .hint("ask a user with config access"));
+        return Err(Failure::new(
+            Code::Forbidden,
+            format!("'{by}' may look, and change the own password alone"),
+        )
+        .hint("ask a user with config access"));
     }
     if request.setup {
         if profile.setup.is_none() {
@@ -129,7 +127,11 @@ fn ipv4(wanted: &Ipv4) -> Result<(), Failure> {
     let mask = u32::MAX.checked_shl(32 - u32::from(*prefix)).unwrap_or(0);
     let host = address.to_bits() & !mask;
     let reserved = *prefix < 31 && (host == 0 || host == !mask);
-    if reserved || address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast()
+    if reserved
+        || address.is_unspecified()
+        || address.is_loopback()
+        || address.is_multicast()
+        || address.is_broadcast()
     {
         return Err(bad(format!("'{address}/{prefix}' is no address that an interface can have")));
     }
@@ -141,7 +143,11 @@ fn ipv4(wanted: &Ipv4) -> Result<(), Failure> {
 fn ipv6(wanted: &Ipv6) -> Result<(), Failure> {
     let Ipv6::Manual { address, prefix, gateway } = wanted else { return Ok(()) };
     prefix_of(*prefix, 128)?;
-    if address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.to_ipv4_mapped().is_some() {
+    if address.is_unspecified()
+        || address.is_loopback()
+        || address.is_multicast()
+        || address.to_ipv4_mapped().is_some()
+    {
         return Err(bad(format!("'{address}/{prefix}' is no address that an interface can have")));
     }
     let Some(by) = gateway else { return Ok(()) };
@@ -151,7 +157,11 @@ fn ipv6(wanted: &Ipv6) -> Result<(), Failure> {
 }
 
 fn prefix_of(prefix: u8, most: u8) -> Result<(), Failure> {
-    if (1..=most).contains(&prefix) { Ok(()) } else { Err(bad(format!("the prefix length is {prefix}, of 1 to {most}"))) }
+    if (1..=most).contains(&prefix) {
+        Ok(())
+    } else {
+        Err(bad(format!("the prefix length is {prefix}, of 1 to {most}")))
+    }
 }
 
 fn outside(gateway: impl std::fmt::Display, address: impl std::fmt::Display, prefix: u8) -> Failure {
@@ -190,17 +200,22 @@ fn add_manager(manager: &ManagerAdd, profile: &Profile) -> Result<(), Failure> {
     }
     let length = key.expose().chars().count();
     if !(1..=KEY).contains(&length) || !key.expose().chars().all(|c| c.is_ascii_graphic()) {
-        return Err(bad(format!("a registration key is 1 to {KEY} letters, digits and signs; this one is not")));
+        return Err(bad(format!(
+            "a registration key is 1 to {KEY} letters, digits and signs; this one is not"
+        )));
     }
     let Some(nat_id) = nat_id else { return Ok(()) };
     if known.nat_id.is_none() {
         return Err(missing("a manager has no NAT id", "manager.nat-id"));
     }
-    match (1..=64).contains(&nat_id.len()) && nat_id.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
+    match (1..=64).contains(&nat_id.len())
+        && nat_id.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    {
         true => Ok(()),
-        false => {
-            Err(bad(format!("'{}' is no NAT id: 1 to 64 letters, digits, '.', '_' and '-'", one_line(nat_id))))
-        }
+        false => Err(bad(format!(
+            "'{}' is no NAT id: 1 to 64 letters, digits, '.', '_' and '-'",
+            one_line(nat_id)
+        ))),
     }
 }
 
@@ -216,12 +231,8 @@ fn is_network(text: &str) -> Result<(), Failure> {
     let parsed = text.split_once('/').and_then(|(address, prefix)| {
         let prefix: u32 = prefix.parse().ok()?;
         Some(match address.parse().ok()? {
-            IpAddr::V4(v4) => {
-                prefix <= 32 && v4.to_bits() & u32::MAX.checked_shr(prefix).unwrap_or(0) == 0
-            }
-            IpAddr::V6(v6) => {
-                prefix <= 128 && v6.to_bits() & u128::MAX.checked_shr(prefix).unwrap_or(0) == 0
-            }
+            IpAddr::V4(v4) => prefix <= 32 && v4.to_bits() & u32::MAX.checked_shr(prefix).unwrap_or(0) == 0,
+            IpAddr::V6(v6) => prefix <= 128 && v6.to_bits() & u128::MAX.checked_shr(prefix).unwrap_or(0) == 0,
         })
     });
     match parsed {

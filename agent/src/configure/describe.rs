@@ -69,7 +69,11 @@ mod tests {
             Change::ManagerAdd(ManagerAdd { host: "m.example".into(), key: secret(), nat_id: None }),
         ];
         let line = describe(&changes, true);
-        assert!(line.starts_with("configure setup; network ipv4 manual 192.0.2.10/24; network dns servers none; "));
+        assert!(
+            line.starts_with(
+                "configure setup; network ipv4 manual 192.0.2.10/24; network dns servers none; "
+            )
+        );
         assert!(line.ends_with("user add bob basic; manager add m.example"), "{line}");
         assert!(!line.contains("hunter2") && !line.contains('\n'), "{line}");
     }

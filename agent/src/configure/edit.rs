@@ -100,7 +100,9 @@ impl Edit<'_> {
         let key = manager.registration_key.ok_or_else(|| unplaced("manager.registration-key"))?;
         let host = wanted.host.to_lowercase();
         // What it is called is the manager's to say, once it knows this device.
-        for (reading, value) in [(&manager.host, &*host), (&manager.name, &*host), (&manager.state, "Pending")] {
+        for (reading, value) in
+            [(&manager.host, &*host), (&manager.name, &*host), (&manager.state, "Pending")]
+        {
             self.set(reading, value)?;
         }
         if let (Some(reading), Some(nat_id)) = (&manager.nat_id, &wanted.nat_id) {
@@ -125,7 +127,8 @@ impl Edit<'_> {
             Some(path) => Ok::<_, Failure>(self.text(path)?.unwrap_or_default()),
             None => Ok(String::new()),
         };
-        let [passwd, shadow, group, gshadow] = [text(&places[0])?, text(&places[1])?, text(&places[2])?, text(&places[3])?];
+        let [passwd, shadow, group, gshadow] =
+            [text(&places[0])?, text(&places[1])?, text(&places[2])?, text(&places[3])?];
         let before = Texts { passwd, shadow, group, gshadow };
         let today = Timestamp::now().as_second() / SECONDS_A_DAY;
         let mut editor = Editor { texts: before.clone(), rules, today };
@@ -195,7 +198,9 @@ impl Edit<'_> {
         let mut text = String::new();
         match self.draft.open(entry)?.read_to_string(&mut text) {
             Ok(_) => Ok(Some(text)),
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Err(unfit("it is not UTF-8 text".into())),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                Err(unfit("it is not UTF-8 text".into()))
+            }
             Err(error) => Err(Failure::io(format_args!("cannot read {path}"), &error)),
         }
     }

@@ -26,8 +26,7 @@ mod tests {
     #[test]
     fn only_the_line_of_this_host_is_renamed() {
         let text = "127.0.0.1 localhost\n127.0.1.1\told old.example # ours\n# 127.0.1.1 x\n192.0.2.1 old\n";
-        let expected =
-            "127.0.0.1 localhost\n127.0.1.1 fw.example fw # ours\n# 127.0.1.1 x\n192.0.2.1 old\n";
+        let expected = "127.0.0.1 localhost\n127.0.1.1 fw.example fw # ours\n# 127.0.1.1 x\n192.0.2.1 old\n";
         assert_eq!(rename(text, "fw.example"), expected);
         assert_eq!(rename(expected, "fw.example"), expected);
         assert_eq!(rename("127.0.1.1 a\r\n", "fw"), "127.0.1.1 fw\r\n");

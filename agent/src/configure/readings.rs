@@ -12,9 +12,10 @@ pub fn set(text: &str, reading: &Reading, value: &str) -> Result<String, Failure
     match reading {
         Reading::File(_) => Ok(format!("{value}\n")),
         Reading::Key(_, key) => Ok(set_key(text, key, value)),
-        Reading::Folder(path) => {
-            Err(Failure::new(Code::ProfileInvalid, format!("{path} is a folder, and no value is kept in one")))
-        }
+        Reading::Folder(path) => Err(Failure::new(
+            Code::ProfileInvalid,
+            format!("{path} is a folder, and no value is kept in one"),
+        )),
     }
 }
 

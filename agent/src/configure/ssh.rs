@@ -22,7 +22,8 @@ pub fn refuse_other_lists(path: &TreePath, text: &str) -> Result<(), Failure> {
     };
     let Some((at, line)) = text.lines().enumerate().find(|(_, line)| says(line)) else { return Ok(()) };
     let line = one_line(line.trim());
-    let why = format!("{path}, line {} has an access list of its own, '{line}', which would still hold", at + 1);
+    let why =
+        format!("{path}, line {} has an access list of its own, '{line}', which would still hold", at + 1);
     Err(Failure::new(Code::ValidationFailed, why)
         .hint("sshd lets in whom either of the lists lets in; take that line away first"))
 }
@@ -106,7 +107,9 @@ mod tests {
     #[test]
     fn another_list_is_found_however_it_is_spelt() {
         let path: TreePath = "etc/ssh/sshd_config".parse().unwrap();
-        for line in ["AllowUsers admin", "  allowusers=admin", "\"AllowUsers\" a", "Match all\n\tALLOWUSERS\ta"] {
+        for line in
+            ["AllowUsers admin", "  allowusers=admin", "\"AllowUsers\" a", "Match all\n\tALLOWUSERS\ta"]
+        {
             let failure = refuse_other_lists(&path, line).unwrap_err();
             assert!(failure.message.contains("etc/ssh/sshd_config, line"), "{failure}");
         }
@@ -124,7 +127,10 @@ mod tests {
         let other = trust(&added, "backup.example", 22, "ssh-ed25519", "AAAA6");
         assert_eq!(other, added.replace("AAAA5", "AAAA6"));
         let port = trust(KEYS, "backup.example", 2222, "ssh-ed25519", "AAAA7");
-        assert!(port.contains("[backup.example]:2222 ssh-ed25519 AAAA7\n") && !port.contains("AAAA2"), "{port}");
+        assert!(
+            port.contains("[backup.example]:2222 ssh-ed25519 AAAA7\n") && !port.contains("AAAA2"),
+            "{port}"
+        );
     }
 
     #[test]

@@ -95,7 +95,10 @@ impl Engine {
         let state = parts.state.read()?;
         let kept = self.kept(&state)?;
         let numbers = parts.store.numbers()?;
-        numbers.iter().filter(|number| !kept.contains(number)).try_for_each(|number| parts.store.remove(*number))
+        numbers
+            .iter()
+            .filter(|number| !kept.contains(number))
+            .try_for_each(|number| parts.store.remove(*number))
     }
 
     fn kept(&self, state: &State) -> Result<BTreeSet<u64>, Failure> {
@@ -103,14 +106,17 @@ impl Engine {
         let there = store.numbers()?;
         let mut kept: BTreeSet<u64> = state.needed().into_iter().collect();
         // One that cannot be read is in nobody's way, and no use.
-        let named = |number: &&u64| store.generation(**number).is_ok_and(|known| !known.record.name.is_empty());
+        let named =
+            |number: &&u64| store.generation(**number).is_ok_and(|known| !known.record.name.is_empty());
         kept.extend(there.iter().filter(named));
         let (mut count, mut bytes) = (0, 0);
         for number in state.lived().into_iter().filter(|number| there.contains(number)) {
             if kept.contains(&number) {
                 continue;
             }
-            let Ok(index) = store.generation(number).and_then(|generation| generation.index()) else { continue };
+            let Ok(index) = store.generation(number).and_then(|generation| generation.index()) else {
+                continue;
+            };
             (count, bytes) = (count + 1, bytes + index.totals().1);
             if count > LAST || bytes > BYTES {
                 break;

@@ -51,8 +51,10 @@ impl Engine {
     /// `not-found` where nothing waits for that.
     pub fn confirm(&self, by: &str) -> Result<(), Failure> {
         self.record(|state| {
-            let job =
-                state.job.take().ok_or_else(|| Failure::new(Code::NotFound, "nothing waits for a confirmation"))?;
+            let job = state
+                .job
+                .take()
+                .ok_or_else(|| Failure::new(Code::NotFound, "nothing waits for a confirmation"))?;
             state.job = Some(job.confirmed(by)?);
             Ok(())
         })?;
@@ -107,7 +109,8 @@ pub(super) async fn stays(context: &Context) -> Result<bool, Failure> {
         let until = Timestamp::now() + SignedDuration::from_secs(left as i64);
         context.show(|view| view.confirm_until = Some(until));
         engine.refresh();
-        engine.log("the sessions cannot be warned", engine.parts().platform.warn(left, context.job.kind).await);
+        engine
+            .log("the sessions cannot be warned", engine.parts().platform.warn(left, context.job.kind).await);
         tracing::warn!(code = %late.code, "{left} s are left to confirm what was changed");
         let next = WARNINGS.into_iter().find(|warning| *warning < left).unwrap_or(0);
         tokio::select! {

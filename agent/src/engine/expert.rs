@@ -32,7 +32,9 @@ impl Engine {
         let opened = self.open_expert();
         match &opened {
             Ok(_) => tracing::warn!(by, "expert mode: {by} enters it"),
-            Err(failure) => tracing::warn!(by, code = %failure.code, "expert mode: {by} is refused: {failure}"),
+            Err(failure) => {
+                tracing::warn!(by, code = %failure.code, "expert mode: {by} is refused: {failure}")
+            }
         }
         opened
     }

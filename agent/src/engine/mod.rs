@@ -26,8 +26,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use reinstate_api::{
-    Answer, AnswerRequest, BACKUP_FOLDER, Code, ConfigureRequest, Failure, JobKind, JobView, Outcome, Phase, QuestionKind,
-    RestoreRequest, Source, Status,
+    Answer, AnswerRequest, BACKUP_FOLDER, Code, ConfigureRequest, Failure, JobKind, JobView, Outcome, Phase,
+    QuestionKind, RestoreRequest, Source, Status,
 };
 use tokio::sync::{Notify, oneshot, watch};
 use uuid::Uuid;

@@ -27,7 +27,9 @@ impl NewAccounts {
         [("shell", &self.shell), ("home", &self.home)]
             .into_iter()
             .filter(|(_, path)| !plain(path))
-            .map(|(name, path)| format!("accounts.{name} is '{path}', which is no absolute path without colons"))
+            .map(|(name, path)| {
+                format!("accounts.{name} is '{path}', which is no absolute path without colons")
+            })
             .collect()
     }
 }

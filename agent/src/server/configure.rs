@@ -4,7 +4,8 @@ use axum::extract::{ConnectInfo, Path, State};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use reinstate_api::{
-    Access, Configuration, ConfigureRequest, DomainChange, Expert, ExpertRequest, RenameRequest, Setup, Started,
+    Access, Configuration, ConfigureRequest, DomainChange, Expert, ExpertRequest, RenameRequest, Setup,
+    Started,
 };
 
 use super::{Answered, Parsed, Peer};

@@ -330,7 +330,9 @@ impl Appliance {
         const FILE: &str = "profile.d/10-reference.toml";
         let place = format!("usr/lib/reinstate/{FILE}");
         let changed = self.changes.iter().rev().find_map(|change| match change {
-            Change::File(path, content, _) if *path == place => Some(String::from_utf8_lossy(content).into_owned()),
+            Change::File(path, content, _) if *path == place => {
+                Some(String::from_utf8_lossy(content).into_owned())
+            }
             _ => None,
         });
         let vendors = || std::fs::read_to_string(reference_profile().join(FILE)).unwrap();

@@ -35,7 +35,10 @@ fn every_change_of_the_network_changes_its_own_file_and_is_live_without_a_restar
     assert_eq!(scene.changed(json!([{ "dns-servers": ["192.0.2.53", "2001:db8::53"] }])), paths(&[NETWORK]));
     assert_eq!(scene.changed(json!([{ "search-domains": ["example.org"] }])), paths(&[NETWORK]));
     let text = scene.text(NETWORK);
-    assert!(text.contains("DNS=192.0.2.53\nDNS=2001:db8::53\n") && text.contains("Domains=example.org\n"), "{text}");
+    assert!(
+        text.contains("DNS=192.0.2.53\nDNS=2001:db8::53\n") && text.contains("Domains=example.org\n"),
+        "{text}"
+    );
     let version: Value = scene.get("/v1/version");
     assert_eq!(version["management"], json!([]));
 }
@@ -59,7 +62,10 @@ fn an_access_list_is_written_for_sshd_and_an_empty_one_leaves_no_file() {
     let scene = Scene::new(in_service());
     let changed = scene.changed(json!([{ "ssh-access-list": ["192.0.2.0/24", "2001:db8::/32"] }]));
     let folder = LIST.rsplit_once('/').unwrap().0;
-    assert!(changed.contains(LIST) && changed.iter().all(|path| path == LIST || path == folder), "{changed:?}");
+    assert!(
+        changed.contains(LIST) && changed.iter().all(|path| path == LIST || path == folder),
+        "{changed:?}"
+    );
     assert!(scene.text(LIST).ends_with("AllowUsers *@192.0.2.0/24\nAllowUsers *@2001:db8::/32\n"));
     scene.done(json!([{ "ssh-access-list": [] }]));
     assert!(!scene.root().join(LIST).exists());
@@ -89,7 +95,8 @@ fn what_sshd_does_not_accept_is_not_activated() {
 fn a_trusted_host_is_known_until_it_is_deleted_and_what_an_admin_accepted_goes_with_it() {
     let scene = Scene::new(in_service());
     let accepted = scene.root().join("var/lib/reinstate/known_hosts");
-    fs::write(&accepted, format!("new.example ssh-ed25519 {KEY}\nother.example ssh-ed25519 {KEY}\n")).unwrap();
+    fs::write(&accepted, format!("new.example ssh-ed25519 {KEY}\nother.example ssh-ed25519 {KEY}\n"))
+        .unwrap();
     let before = scene.text(KNOWN);
     let host = |verb: &str, more: Value| {
         let mut value = json!({ "host": "new.example", "port": 22 });
@@ -128,7 +135,8 @@ fn a_value_that_is_wrong_changes_nothing_and_starts_no_job() {
 #[test]
 fn of_changes_that_are_asked_for_together_all_are_made_or_none() {
     let scene = Scene::new(in_service());
-    let failure = scene.failed(json!([{ "hostname": "edge" }, { "user-delete": { "name": "nobody-known" } }]));
+    let failure =
+        scene.failed(json!([{ "hostname": "edge" }, { "user-delete": { "name": "nobody-known" } }]));
     assert_eq!(code(&failure), Code::NotFound);
     let both = json!([{ "hostname": "edge" }, { "dns-servers": ["192.0.2.53"] }]);
     let entry = scene.done(both);

@@ -22,7 +22,10 @@ fn the_expert_mode_opens_only_where_the_vendor_has_it_and_an_admin_allows_it() {
     scene.machine.start().unwrap();
     let (status, answer) = scene.call("POST", "/v1/expert", &json!({}));
     let expert: Expert = serde_json::from_value(answer).unwrap();
-    assert_eq!((status, expert.command, expert.text.len()), (200, vec!["/usr/bin/su".into(), "--login".into()], 1));
+    assert_eq!(
+        (status, expert.command, expert.text.len()),
+        (200, vec!["/usr/bin/su".into(), "--login".into()], 1)
+    );
     assert_eq!(scene.call("POST", "/v1/expert/allow", &json!({ "allowed": false })).0, 200);
     assert_eq!(scene.call("POST", "/v1/expert", &json!({})).0, 403);
     let log = std::fs::read_to_string(scene.machine.log()).unwrap();

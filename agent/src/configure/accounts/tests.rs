@@ -14,8 +14,9 @@ fn texts() -> Texts {
         group: "root:x:0:\nreinstate-admin:x:27:admin\nreinstate-operator:x:28:alice\nadmin:x:1000:\n\
             alice:x:1001:\nusers:x:1002:alice,admin\n"
             .into(),
-        gshadow: "root:*::\nreinstate-admin:!::admin\nreinstate-operator:!:alice:alice\nadmin:!::\nalice:!::\n"
-            .into(),
+        gshadow:
+            "root:*::\nreinstate-admin:!::admin\nreinstate-operator:!:alice:alice\nadmin:!::\nalice:!::\n"
+                .into(),
     }
 }
 
@@ -75,7 +76,10 @@ fn access_is_the_group_that_somebody_is_in() {
         editor.set_access("alice", Access::Config)
     });
     let after = after.unwrap();
-    assert!(after.group.contains(":27:admin,alice\n") && after.group.contains("operator:x:28:\n"), "{after:?}");
+    assert!(
+        after.group.contains(":27:admin,alice\n") && after.group.contains("operator:x:28:\n"),
+        "{after:?}"
+    );
     assert!(after.gshadow.contains("admin:!::admin,alice\n"), "{after:?}");
     assert!(after.gshadow.contains("operator:!:alice:\n"), "{after:?}");
 }

@@ -62,7 +62,9 @@ fn a_name_that_would_be_another_line_of_a_file_is_refused() {
     for good in ["fw", "fw-1.example.net", "0a"] {
         assert_eq!(code(Change::Hostname(good.into())), None, "{good}");
     }
-    for wrong in ["", "fw_1", "-fw", "fw-", "a..b", ".", "fw\nx", "192.0.2.1", &"a".repeat(64), &"a.".repeat(40)] {
+    for wrong in
+        ["", "fw_1", "-fw", "fw-", "a..b", ".", "fw\nx", "192.0.2.1", &"a".repeat(64), &"a.".repeat(40)]
+    {
         assert_eq!(code(Change::Hostname(wrong.into())), Some(Code::BadRequest), "{wrong:?}");
     }
     assert_eq!(code(Change::SearchDomains(vec!["a\nDNS=192.0.2.1".into()])), Some(Code::BadRequest));

@@ -11,7 +11,10 @@ struct Line {
 
 enum Kind {
     Header(String),
-    Setting { key: String, value: String },
+    Setting {
+        key: String,
+        value: String,
+    },
     /// A comment, an empty line, or nothing that systemd reads.
     Other,
 }
@@ -149,8 +152,7 @@ impl File {
 
     fn settings(&self, section: &str, key: &str) -> Vec<usize> {
         let numbers = self.numbers(section);
-        let is =
-            |(_, line): &(usize, &Line)| numbers.contains(&line.section) && line.setting(key).is_some();
+        let is = |(_, line): &(usize, &Line)| numbers.contains(&line.section) && line.setting(key).is_some();
         self.lines.iter().enumerate().filter(is).map(|(at, _)| at).collect()
     }
 

@@ -24,7 +24,10 @@ fn edited(text: &str, from_to: &[(&str, &str)]) -> String {
 fn an_ipv4_address_changes_its_lines_and_no_other() {
     let expected = edited(
         FILE,
-        &[("Address=192.0.2.10/24", "Address=198.51.100.7/25"), ("Gateway=192.0.2.1\n", "Gateway=198.51.100.1\n")],
+        &[
+            ("Address=192.0.2.10/24", "Address=198.51.100.7/25"),
+            ("Gateway=192.0.2.1\n", "Gateway=198.51.100.1\n"),
+        ],
     );
     let once = ipv4(FILE, "management0", &manual4());
     assert_eq!(once, expected);
