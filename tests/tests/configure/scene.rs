@@ -170,7 +170,7 @@ impl Scene {
                 if path.is_dir() { folders.push(path) } else { files.push(path) }
             }
         }
-        assert!(files.iter().any(|file| file.ends_with("state.toml")) && files.len() > 20);
+        assert!(files.iter().any(|file| file.ends_with("generation.toml")) && files.len() > 20);
         for file in files {
             // A link may lead to what is only in memory.
             let bytes = fs::read(&file).unwrap_or_default();

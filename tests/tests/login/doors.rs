@@ -101,7 +101,14 @@ fn neither_an_agent_nor_a_display_nor_variables_come_with_a_login() {
     let log = here.path().join("log");
     let mut ssh = client
         .command("ssh")
-        .args(["-v", "-tt", "-A", "-X", "-o", "SetEnv=LANG=C.UTF-8 LD_PRELOAD=/tmp/x.so REINSTATE=1 PATH=/tmp"])
+        .args([
+            "-v",
+            "-tt",
+            "-A",
+            "-X",
+            "-o",
+            "SetEnv=LANG=C.UTF-8 LD_PRELOAD=/tmp/x.so REINSTATE=1 PATH=/tmp",
+        ])
         .arg("appliance")
         .env("SSH_AUTH_SOCK", &socket)
         .env("DISPLAY", "127.0.0.1:97")
