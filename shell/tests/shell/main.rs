@@ -6,3 +6,4 @@ mod agent;
 mod commands;
 mod jobs;
 mod terminal;
+mod wizard;

@@ -1,0 +1,164 @@
+//! The first login, without a terminal.
+
+use crate::agent::*;
+use reinstate_api::*;
+use serde_json::{Value, json};
+
+/// An agent that has still to be told everything, and takes what it is told.
+fn agent(configured: Reply) -> Agent {
+    let factory = Addressing {
+        method: Method::Manual,
+        addresses: vec!["192.168.45.45/24".into()],
+        gateway: None,
+    };
+    let management = InterfaceView { name: "management0".into(), ipv4: factory, ..InterfaceView::default() };
+    let network = Network { hostname: "appliance".into(), management, ..Network::default() };
+    let setup = Setup {
+        needed: true,
+        licence: vec!["These are the terms.".into()],
+        password_rules: vec!["A password has at least 8 characters.".into()],
+    };
+    let value = |value: Value| Reply::Json(200, value);
+    let done = JobView { kind: JobKind::Configure, ..ended(Outcome::Succeeded) };
+    Agent::start(
+        &[
+            ("GET /v1/session?from=console", session(&Session { setup: true, ..usual() })),
+            ("GET /v1/setup", value(json!(setup))),
+            ("GET /v1/network", value(json!(network))),
+            ("GET /v1/status", value(json!(status(None)))),
+            ("POST /v1/configure", configured),
+        ],
+        vec![say(done)],
+    )
+}
+
+fn taken() -> Reply {
+    Reply::Json(200, json!({ "id": id() }))
+}
+
+/// What was configured, one change each.
+fn changes(agent: &Agent) -> Vec<Value> {
+    let asked = agent.changes();
+    let body = &asked.iter().find(|asked| asked.route == "POST /v1/configure").expect("nothing was").body;
+    assert_eq!(body["setup"], json!(true));
+    body["changes"].as_array().unwrap().clone()
+}
+
+#[test]
+fn whoever_only_agrees_keeps_the_factory_s_settings_and_has_a_new_password() {
+    let agent = agent(taken());
+    let (status, text) = agent.run(&[], b"\nNew pass 1\nNew pass 1\n\n\n\n\n\n\n\n\n\nn\nexit\n");
+    assert_eq!(status, 0, "{text}");
+    assert_eq!(
+        changes(&agent),
+        [
+            json!({"password": {"user": null, "password": "New pass 1"}}),
+            json!({"ipv4": {"manual": {"address": "192.168.45.45", "prefix": 24, "gateway": null}}}),
+            json!({"ipv6": "disable"}),
+            json!({"hostname": "appliance"}),
+            json!({"dns-servers": []}),
+            json!({"search-domains": []}),
+        ]
+    );
+    assert!(!text.contains("New pass"), "{text}");
+    let order = [
+        "These are the terms.",
+        "Please enter 'YES' or press <ENTER> to AGREE to the licence terms: ",
+        "do not give it that one's address now",
+        "A password has at least 8 characters.",
+        "Enter new password: ",
+        "Confirm new password: ",
+        "Do you want to configure IPv4? (y/n) [y]: ",
+        "Configure IPv4 via DHCP or manually? (dhcp/manual) [manual]: ",
+        "Enter an IPv4 address for the management interface [192.168.45.45]: ",
+        "Enter an IPv4 netmask for the management interface [255.255.255.0]: ",
+        "Enter the IPv4 default gateway for the management interface, or 'none' [none]: ",
+        "Do you want to configure IPv6? (y/n) [n]: ",
+        "Enter a fully qualified hostname for this system [appliance]: ",
+        "Enter a comma-separated list of DNS servers or 'none' [none]: ",
+        "Enter a comma-separated list of search domains or 'none' [none]: ",
+        "This appliance is set up.",
+        "Restore a backup onto this appliance now? (y/n): ",
+        "\n> ",
+    ];
+    let mut rest = text.as_str();
+    for part in order {
+        let at = rest.find(part).unwrap_or_else(|| panic!("{part:?} does not come in {rest:?}"));
+        rest = &rest[at + part.len()..];
+    }
+}
+
+#[test]
+fn a_wrong_answer_is_told_at_once_and_asked_again() {
+    let agent = agent(taken());
+    let answers = "maybe\nYES\nNew pass 1\nother\nNew pass 1\nNew pass 1\n\
+        perhaps\ny\nmanual\n192.0.2.300\n192.0.2.10\n255.0.255.0\n255.255.255.128\nnowhere\n192.0.2.1\n\
+        y\nmanual\n192.0.2.1\n2001:db8::10\n200\n64\nnone\n-fw\nfw-b.example.com\n192.0.2.53,x\n192.0.2.53,2001:db8::53\n\
+        a b\nexample.com\nn\nexit\n";
+    let (status, text) = agent.run(&[], answers.as_bytes());
+    assert_eq!(status, 0, "{text}");
+    for told in [
+        "The two passwords differ.",
+        "'perhaps' is not y or n.",
+        "'192.0.2.300' is not an address like 192.0.2.10.",
+        "'255.0.255.0' is not a netmask like 255.255.255.0.",
+        "'nowhere' is not an address like 192.0.2.1.",
+        "'200' is not a number from 1 to 128.",
+        "'-fw' is not a name of letters, digits and hyphens.",
+        "'192.0.2.53,x' is not addresses, separated by commas.",
+    ] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+    assert_eq!(
+        changes(&agent)[1..],
+        [
+            json!({"ipv4": {"manual": {"address": "192.0.2.10", "prefix": 25, "gateway": "192.0.2.1"}}}),
+            json!({"ipv6": {"manual": {"address": "2001:db8::10", "prefix": 64, "gateway": null}}}),
+            json!({"hostname": "fw-b.example.com"}),
+            json!({"dns-servers": ["192.0.2.53", "2001:db8::53"]}),
+            json!({"search-domains": ["example.com"]}),
+        ]
+    );
+}
+
+#[test]
+fn whoever_does_not_agree_or_goes_away_has_configured_nothing() {
+    for answers in ["no\n", "", "\nNew pass 1\n", "\nNew pass 1\nNew pass 1\n\n\n\n"] {
+        let agent = agent(taken());
+        let (status, text) = agent.run(&[], answers.as_bytes());
+        assert_eq!(status, 1, "{text}");
+        assert!(text.ends_with("This appliance is not set up. The next login begins anew.\n"), "{text}");
+        assert_eq!(agent.changes(), [], "{answers:?}");
+    }
+}
+
+#[test]
+fn a_password_that_the_agent_refuses_is_asked_for_again_and_nothing_else_is() {
+    let why = failure(Code::PasswordRefused, "the password has 5 characters, of at least 8", "take a longer one");
+    let agent = agent(refusal(400, &[why]));
+    let (status, text) = agent.run(&[], b"\nshort\nshort\n\n\n\n\n\n\n\n\n\nshort2\nshort2\n");
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("Error: the password has 5 characters, of at least 8 [password-refused]"), "{text}");
+    assert_eq!(agent.changes().len(), 2);
+    assert_eq!(text.matches("Do you want to configure IPv4?").count(), 1, "{text}");
+    assert_eq!(text.matches("Enter new password: ").count(), 3, "{text}");
+}
+
+#[test]
+fn a_restore_is_offered_at_the_end() {
+    let agent = agent(taken());
+    let answers = "\nNew pass 1\nNew pass 1\n\n\n\n\n\n\n\n\n\ny\n192.0.2.9:2222\nbackup\n/backups/fw-a.tar\nexit\n";
+    let (_, text) = agent.run(&[], answers.as_bytes());
+    let asked = agent.changes();
+    let restore = asked.iter().find(|asked| asked.route == "POST /v1/restore").unwrap_or_else(|| panic!("{text}"));
+    let location = json!({"host": "192.0.2.9", "port": 2222, "user": "backup", "path": "/backups/fw-a.tar"});
+    assert_eq!(restore.body["source"]["location"], location);
+}
+
+#[test]
+fn until_then_a_single_command_is_refused() {
+    let agent = agent(taken());
+    let (status, text) = agent.run(&["-c", "show version"], b"");
+    assert_eq!(status, 1, "{text}");
+    assert!(text.starts_with("Error: this appliance is not set up yet [setup-needed]\n"), "{text}");
+}
