@@ -158,7 +158,7 @@ fn addressing(unit: &Unit, family: fn(&IpAddr) -> bool, word: &str) -> Addressin
         .sections("Route")
         .filter(|section| section.last("Destination").is_none_or(|to| matches!(to, "0.0.0.0/0" | "::/0")));
     gateways.extend(default.filter_map(|section| section.last("Gateway")));
-    let gateway = gateways.iter().filter_map(|text| text.parse::<IpAddr>().ok()).find(|ip| family(ip));
+    let gateway = gateways.iter().filter_map(|text| text.parse::<IpAddr>().ok()).find(family);
     let dhcp = unit.last("Network", "DHCP").unwrap_or_default();
     // Unset it is off on a machine that forwards.
     let router = word == "ipv6" && unit.last("Network", "IPv6AcceptRA").is_some_and(is_yes);

@@ -69,6 +69,9 @@ impl Hardware {
     }
 }
 
+/// What the agent's package has the kernel do.
+const KERNEL: &str = "usr/lib/sysctl.d/50-reinstate.conf";
+
 /// One container, off or on.
 pub struct Container<'a> {
     site: &'a Site,
@@ -101,6 +104,11 @@ impl<'a> Container<'a> {
     pub fn start(&mut self) {
         assert!(self.running.is_none(), "{} is on already", self.hardware.name);
         self.site.links(&self.hardware.name, self.number, |interface| self.hardware.mac(interface));
+        // In it the kernel's values are read-only, so systemd-sysctl does nothing there.
+        let values = fs::read_to_string(self.root().join(KERNEL)).unwrap_or_default();
+        for (key, value) in values.lines().filter_map(|line| line.split_once(" = ")) {
+            self.site.set(&self.hardware.name, key, value);
+        }
         let boot = Boot {
             name: &self.hardware.name,
             place: &self.place.to_string_lossy(),

@@ -122,6 +122,13 @@ impl Site {
             ip(&format!("link set {end} up"));
         }
     }
+
+    /// Sets one of the kernel's values of a container's network: `net.ipv4.ip_forward`.
+    pub(super) fn set(&self, name: &str, key: &str, value: &str) {
+        let file = format!("/proc/sys/{}", key.replace('.', "/"));
+        let write = ["sh", "-c", "echo \"$1\" >\"$2\"", "sh", value, &file];
+        must(Command::new("ip").args(["netns", "exec", name]).args(write));
+    }
 }
 
 impl Drop for Site {

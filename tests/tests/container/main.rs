@@ -1,6 +1,7 @@
 //! What only a real systemd can give, in containers of the image.
 #![allow(clippy::unwrap_used, reason = "a test that fails")]
 
+mod appliance;
 mod backups;
 mod broken;
 mod confirm;
