@@ -70,7 +70,9 @@ impl Edit<'_> {
                         Code::NotFound,
                         format!("no key of the server {host}, port {port}, is known"),
                     )
-                    .hint("`show ssh` lists those that are; a pattern or a line with it is taken away by hand")),
+                    .hint(
+                        "`show ssh` lists those that are; a pattern or a line with it is taken away by hand",
+                    )),
                 }
             }
             Change::SshAccessList(networks) => self.access_list(networks),
