@@ -45,7 +45,7 @@ fn lint_names_what_would_be_configured_and_belongs_to_no_domain() {
     for (profile, says) in [
         (
             "[management]\nfile = '/etc/elsewhere.network'",
-            "management.file is 'etc/elsewhere.network', which no domain owns",
+            "management.file is '/etc/elsewhere.network', which no domain owns",
         ),
         ("[ssh]\naccess-list = '/etc/elsewhere'", "ssh.access-list"),
         ("[ssh]\nknown-hosts = '/etc/elsewhere'", "ssh.known-hosts"),

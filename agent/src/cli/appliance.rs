@@ -280,8 +280,9 @@ impl Appliance {
             _ => Vec::new(),
         };
         self.activation().run()?;
-        self.take_host_name()?;
-        if self.is_real() { systemd::reload(&changed) } else { Ok(()) }
+        // A name that the kernel does not take keeps no unit from its configuration.
+        let named = self.take_host_name();
+        if self.is_real() { systemd::reload(&changed).and(named) } else { named }
     }
 
     /// The units of the domains in which two generations differ.

@@ -26,6 +26,8 @@ pub struct Edit<'a> {
     pub domains: &'a Domains,
     /// Who asks.
     pub by: &'a str,
+    /// Servers whose keys admins have accepted, of those that the request names.
+    pub accepted: &'a [(String, u16)],
 }
 
 impl Edit<'_> {
@@ -63,7 +65,14 @@ impl Edit<'_> {
                 let path = self.known_hosts()?;
                 match ssh::distrust(&self.text(&path)?.unwrap_or_default(), host, *port) {
                     Some(text) => self.put(&path, &text, 0o644),
-                    None => Ok(()),
+                    None if self.accepted.iter().any(|(known, at)| known == host && at == port) => Ok(()),
+                    None => Err(Failure::new(
+                        Code::NotFound,
+                        format!("no key of the server {host}, port {port}, is known"),
+                    )
+                    .hint(
+                        "`show ssh` lists those that are; a pattern or a line with it is taken away by hand",
+                    )),
                 }
             }
             Change::SshAccessList(networks) => self.access_list(networks),

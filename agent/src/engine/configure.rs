@@ -85,23 +85,26 @@ pub(super) async fn configure(
         ));
     }
     take_lock(context, &facts, made)?;
-    let forgotten: Vec<(String, u16)> = request
-        .changes
-        .iter()
-        .filter_map(|change| match change {
-            Change::TrustedHostDelete { host, port } => Some((host.clone(), *port)),
-            _ => None,
-        })
-        .collect();
+    let trust = context.engine.trust();
+    let mut forgotten = Vec::new();
+    for change in &request.changes {
+        if let Change::TrustedHostDelete { host, port } = change
+            && trust.accepted(host, *port)?
+        {
+            forgotten.push((host.clone(), *port));
+        }
+    }
+    let accepted = forgotten.clone();
     let by = context.job.by.clone();
     let edit = move |parts: &Parts, draft: &mut Draft| {
-        let mut edit = Edit { draft, profile: &parts.profile, domains: &parts.domains, by: &by };
+        let Parts { profile, domains, .. } = parts;
+        let mut edit = Edit { draft, profile, domains, by: &by, accepted: &accepted };
         request.changes.iter().try_for_each(|change| edit.apply(change))?;
         if request.setup { edit.set_up() } else { Ok(()) }
     };
     change(context, &facts, made, |_| true, edit).await?;
     for (host, port) in forgotten {
-        context.engine.log("a host's key cannot be forgotten", context.engine.trust().forget(&host, port));
+        context.engine.log("a host's key cannot be forgotten", trust.forget(&host, port));
     }
     Ok(Next::ActivateNow)
 }

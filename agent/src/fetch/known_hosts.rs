@@ -71,6 +71,14 @@ impl Trust {
         Ok(folder.replace(file, &content, 0o644)?)
     }
 
+
+    /// Has an admin accepted a key of this host?
+    pub fn accepted(&self, host: &str, port: u16) -> Result<bool, Failure> {
+        let (folder, file) = &self.remember;
+        let content = found(folder.read(file, MAX_FILE))?.unwrap_or_default();
+        Ok(crate::configure::distrust(&String::from_utf8_lossy(&content), host, port).is_some())
+    }
+
     /// An accepted key is accepted no more.
     pub fn forget(&self, host: &str, port: u16) -> Result<(), Failure> {
         let (folder, file) = &self.remember;

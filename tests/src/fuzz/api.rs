@@ -6,9 +6,11 @@ use axum::body::to_bytes;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use futures_util::FutureExt;
+use reinstate_agent::configure::describe;
 use reinstate_agent::{backups, server};
 use reinstate_api::{
-    AnswerRequest, ClearLock, Code, ExtractRequest, Failure, ImportRequest, RestoreRequest, Source,
+    AnswerRequest, ClearLock, Code, ConfigureRequest, ExtractRequest, Failure, ImportRequest, RenameRequest,
+    RestoreRequest, Source,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,11 @@ pub fn api(input: &[u8]) {
     if let Some(ExtractRequest { bundle, .. }) = asked(input) {
         name(&bundle);
     }
+    if let Some(request) = asked::<ConfigureRequest>(input) {
+        let line = describe(&request.changes, request.setup);
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+    }
+    asked::<RenameRequest>(input);
     asked::<AnswerRequest>(input);
     asked::<ClearLock>(input);
 }

@@ -109,6 +109,10 @@ fn a_trusted_host_is_known_until_it_is_deleted_and_what_an_admin_accepted_goes_w
     assert_eq!(scene.changed(host("delete", json!({}))), paths(&[KNOWN]));
     assert_eq!(scene.text(KNOWN), before);
     assert_eq!(fs::read_to_string(accepted).unwrap(), format!("other.example ssh-ed25519 {KEY}\n"));
+    // Known nowhere by now; the other one only because it was accepted.
+    assert_eq!(code(&scene.failed(host("delete", json!({})))), Code::NotFound);
+    scene.done(json!([{ "trusted-host-delete": { "host": "other.example", "port": 22 } }]));
+    assert_eq!(fs::read_to_string(scene.root().join("var/lib/reinstate/known_hosts")).unwrap(), "");
     let wrong = json!({ "changes": host("add", json!({ "algorithm": "ssh-rsa", "key": KEY })) });
     assert_eq!(code(&scene.refused(&wrong)), Code::BadRequest);
 }
