@@ -34,9 +34,8 @@ pub const OPERATOR: &str = "operator";
 
 const SHELL: &str = "/usr/bin/reinstate-shell";
 
-/// Numbers of the operator and of the operators' group, which no appliance of the harness has otherwise.
+/// Which no appliance of the harness has otherwise.
 const OPERATOR_ID: u32 = 1100;
-const OPERATORS_ID: u32 = 63;
 
 /// Makes the namespace: what is where, then it waits until its input ends.
 /// $1 the multi-call program, $2 the appliance's root, $3 sshd_config, $4 a folder for the layers.
@@ -275,10 +274,15 @@ fn furnish(root: &Path) {
     change("passwd", &|text| {
         text + &format!("{OPERATOR}:x:{OPERATOR_ID}:{OPERATOR_ID}::/home/{OPERATOR}:{SHELL}\n")
     });
-    change("group", &|text| {
-        text + &format!("reinstate-operator:x:{OPERATORS_ID}:{OPERATOR}\n{OPERATOR}:x:{OPERATOR_ID}:\n")
-    });
-    change("gshadow", &|text| text + &format!("reinstate-operator:*::{OPERATOR}\n{OPERATOR}:!::\n"));
+    let join = |text: String| {
+        let lines = text.lines().map(|line| match line.starts_with("reinstate-operator:") {
+            true => format!("{line}{OPERATOR}\n"),
+            false => format!("{line}\n"),
+        });
+        lines.collect::<String>()
+    };
+    change("group", &|text| join(text) + &format!("{OPERATOR}:x:{OPERATOR_ID}:\n"));
+    change("gshadow", &|text| join(text) + &format!("{OPERATOR}:!::\n"));
     change("shadow", &|text| {
         let others = text.lines().filter(|line| !line.starts_with("admin:"));
         let people = [ADMIN, OPERATOR]

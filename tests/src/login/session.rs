@@ -14,7 +14,8 @@ use nix::unistd::{Pid, ttyname};
 
 use super::Client;
 
-/// A stock `ssh` on a terminal of its own. Dropping it ends it, and what it has started.
+/// A program on a terminal of its own: a stock `ssh`, or the shell on the appliance itself. Dropping it ends it, and
+/// what it has started.
 pub struct Session {
     child: Child,
     master: File,
@@ -26,20 +27,21 @@ pub struct Session {
 }
 
 impl Session {
-    /// A terminal of so many rows and columns.
+    /// A login, on a terminal of so many rows and columns.
     pub fn open(client: &Client, rows: u16, columns: u16) -> Self {
+        let mut ssh = client.command("ssh");
+        ssh.args(["-tt", "appliance"]).env("TERM", "xterm");
+        Self::of(&ssh, rows, columns)
+    }
+
+    pub fn of(program: &Command, rows: u16, columns: u16) -> Self {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let pair = openpty(Some(&size), None).unwrap();
         let terminal = ttyname(&pair.slave).unwrap();
-        let ssh = client.command("ssh");
         // A session of its own, with this terminal: so that a change of its size is noticed.
         let mut command = Command::new("setsid");
-        command
-            .args(["--ctty", "--wait"])
-            .arg(ssh.get_program())
-            .args(ssh.get_args())
-            .args(["-tt", "appliance"]);
-        for (name, value) in ssh.get_envs() {
+        command.args(["--ctty", "--wait"]).arg(program.get_program()).args(program.get_args());
+        for (name, value) in program.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),
@@ -47,7 +49,6 @@ impl Session {
         }
         let slave = File::from(pair.slave);
         let child = command
-            .env("TERM", "xterm")
             .stdin(Stdio::from(slave.try_clone().unwrap()))
             .stdout(Stdio::from(slave.try_clone().unwrap()))
             .stderr(Stdio::from(slave))
@@ -58,6 +59,21 @@ impl Session {
 
     pub fn write(&mut self, text: &str) {
         self.master.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Types whatever bytes, in pieces that a terminal holds; what comes meanwhile is taken.
+    pub fn type_bytes(&mut self, bytes: &[u8]) {
+        for piece in bytes.chunks(1024) {
+            if self.master.write_all(piece).is_err() {
+                return;
+            }
+            while self.more(Instant::now()) {}
+        }
+    }
+
+    /// What has come so far and was not waited for.
+    pub fn unread(&self) -> &str {
+        &self.unread
     }
 
     /// What comes up to the end of `pattern`.
