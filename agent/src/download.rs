@@ -131,7 +131,10 @@ pub fn sweep(folder: &Folder) -> Result<(), Failure> {
         let Some(file) = part.strip_suffix(".part") else { continue };
         if found(folder.stat(origin_name(file)))?.is_none() {
             folder.remove_if_there(part)?;
-            tracing::info!("{} was not whole when the agent ended, and is gone", reinstate_api::one_line(file));
+            tracing::info!(
+                "{} was not whole when the agent ended, and is gone",
+                reinstate_api::one_line(file)
+            );
         }
     }
     Ok(())

@@ -88,7 +88,8 @@ impl Upload {
             }
         };
         drop(pieces);
-        let kept = keeping.await.map_err(|_| Failure::new(Code::Internal, "the writing thread ended early"))?;
+        let kept =
+            keeping.await.map_err(|_| Failure::new(Code::Internal, "the writing thread ended early"))?;
         broken.map_or(kept, |failure| Err(failure.hint("nothing of it was kept: begin anew")))
     }
 
@@ -120,7 +121,8 @@ impl Upload {
             bytes += here;
             if bytes > self.most {
                 let file = self.name.file();
-                let message = format!("{file} has more than {} bytes, which is the most that is taken", self.most);
+                let message =
+                    format!("{file} has more than {} bytes, which is the most that is taken", self.most);
                 return Err(Failure::new(Code::ArchiveTooLarge, message));
             }
             if bytes - looked >= STRIDE {
@@ -149,13 +151,19 @@ impl Upload {
     /// Whether this file may have so many bytes, beside all that is there, and the next ones fit the disk.
     fn room(&self, bytes: u64) -> Result<(), Failure> {
         let own = part_name(self.name.file());
-        let others: u64 =
-            backups::list(&self.folder)?.iter().filter(|there| there.file != own).map(|there| there.bytes).sum();
+        let others: u64 = backups::list(&self.folder)?
+            .iter()
+            .filter(|there| there.file != own)
+            .map(|there| there.bytes)
+            .sum();
         let (all, most) = (others.saturating_add(bytes), self.quota.bytes);
         if all > most {
             return Err(Failure::new(
                 Code::NoSpace,
-                format!("backups in /var/sf/backup: {all} bytes with {}; at most {most} are kept", self.name.file()),
+                format!(
+                    "backups in /var/sf/backup: {all} bytes with {}; at most {most} are kept",
+                    self.name.file()
+                ),
             )
             .hint("remove old backups from /var/sf/backup"));
         }

@@ -66,7 +66,8 @@ impl Agent {
         stream.set_read_timeout(Some(PATIENCE)).map_err(unreachable)?;
         stream.set_write_timeout(Some(PATIENCE)).map_err(unreachable)?;
         let mut connection = Connection { stream, buffer: Vec::new() };
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
         connection.stream.write_all(head.as_bytes()).map_err(unreachable)?;
         Ok(connection)
     }

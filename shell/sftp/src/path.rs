@@ -8,7 +8,10 @@ use crate::packet::Code;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Place {
     /// A folder above the backups, by what is in it.
-    Above { path: String, holds: &'static str },
+    Above {
+        path: String,
+        holds: &'static str,
+    },
     Backups,
     /// A file in the backup folder, whether it is there or not.
     File(String),
@@ -35,7 +38,8 @@ pub fn place(path: &[u8]) -> Result<Place, (Code, String)> {
         let shown = one_line(&String::from_utf8_lossy(path));
         return Err((Code::BadMessage, format!("'{shown}' is not UTF-8, which names here are")));
     };
-    let mut parts: Vec<_> = if text.starts_with('/') { Vec::new() } else { BACKUP_FOLDER.split('/').collect() };
+    let mut parts: Vec<_> =
+        if text.starts_with('/') { Vec::new() } else { BACKUP_FOLDER.split('/').collect() };
     parts.extend(text.split('/').filter(|part| !part.is_empty() && *part != "."));
     if parts.contains(&"..") {
         let message = format!("'{}' leads elsewhere: '..' is not followed", one_line(text));
@@ -64,7 +68,10 @@ mod tests {
             assert_eq!(place(file.as_bytes()), Ok(Place::File("a.tar".into())), "{file}");
         }
         for (above, holds) in [("/", "var"), ("/var", "sf"), ("/var/sf/", "backup")] {
-            assert!(matches!(place(above.as_bytes()), Ok(Place::Above { holds: h, .. }) if h == holds), "{above}");
+            assert!(
+                matches!(place(above.as_bytes()), Ok(Place::Above { holds: h, .. }) if h == holds),
+                "{above}"
+            );
         }
         for other in ["/etc/passwd", "a/b", "/var/sf/backup/a/b", "/var/sf/backups", "/var/lib", "/backup"] {
             let place = place(other.as_bytes());

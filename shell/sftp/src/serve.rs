@@ -25,11 +25,23 @@ type Refusal = (Code, String);
 
 /// What is open. There is one handle at a time: nothing that copies files needs two.
 enum Open {
-    Upload { name: String, upload: Upload },
+    Upload {
+        name: String,
+        upload: Upload,
+    },
     /// The agent has refused it half-way; the name is free again.
     Ended(Failure),
-    Download { name: String, size: u64, modified: i64, at: u64, download: Download },
-    Folder { path: String, entries: Vec<(String, Attributes)> },
+    Download {
+        name: String,
+        size: u64,
+        modified: i64,
+        at: u64,
+        download: Download,
+    },
+    Folder {
+        path: String,
+        entries: Vec<(String, Attributes)>,
+    },
 }
 
 pub struct Server {
@@ -165,7 +177,10 @@ impl Server {
                 b"limits@openssh.com" => Ok(Reply::Limits),
                 other => refuse(
                     Code::Unsupported,
-                    format!("there is no extension '{}'", reinstate_api::one_line(&String::from_utf8_lossy(other))),
+                    format!(
+                        "there is no extension '{}'",
+                        reinstate_api::one_line(&String::from_utf8_lossy(other))
+                    ),
                 ),
             },
             other => refuse(Code::Unsupported, format!("there is no request {other} in SFTP version 3")),
@@ -187,7 +202,9 @@ impl Server {
             WRITE if flags & APPEND != 0 || flags & CREATE == 0 => {
                 return refuse(
                     Code::Unsupported,
-                    format!("{name}: a backup is written once, from its beginning: remove it, then copy it again"),
+                    format!(
+                        "{name}: a backup is written once, from its beginning: remove it, then copy it again"
+                    ),
                 );
             }
             WRITE => Open::Upload { upload: self.agent.upload(&name).map_err(refused)?, name },
@@ -259,7 +276,10 @@ impl Server {
         match open {
             Open::Upload { name, upload } if upload.sent() != at => refuse(
                 Code::Failure,
-                format!("{name}: byte {} is the next one, not {at}: a backup is written in its order", upload.sent()),
+                format!(
+                    "{name}: byte {} is the next one, not {at}: a backup is written in its order",
+                    upload.sent()
+                ),
             ),
             Open::Upload { upload, .. } => match upload.write(bytes) {
                 Ok(()) => Ok(Reply::Done),
@@ -317,7 +337,10 @@ impl Server {
     fn find(&self, name: &str) -> Result<BackupFile, Refusal> {
         let files = self.agent.list().map_err(refused)?;
         files.into_iter().find(|file| file.file == name && !file.partial).ok_or_else(|| {
-            (Code::NoSuchFile, format!("there is no backup '{}' in /var/sf/backup", reinstate_api::one_line(name)))
+            (
+                Code::NoSuchFile,
+                format!("there is no backup '{}' in /var/sf/backup", reinstate_api::one_line(name)),
+            )
         })
     }
 
@@ -325,9 +348,10 @@ impl Server {
         match place {
             Place::Backups | Place::Above { .. } => Ok(folder()),
             Place::File(name) => self.find(name).map(|file| file_attributes(&file)),
-            Place::Elsewhere(path) => {
-                refuse(Code::NoSuchFile, format!("{path}: only the files in /var/sf/backup are shown and copied"))
-            }
+            Place::Elsewhere(path) => refuse(
+                Code::NoSuchFile,
+                format!("{path}: only the files in /var/sf/backup are shown and copied"),
+            ),
         }
     }
 
@@ -346,7 +370,9 @@ impl Server {
         let place = place(fields.string().ok_or_else(cut)?)?;
         let asked = fields.attributes().ok_or_else(cut)?;
         match place {
-            Place::File(name) if self.brought.as_ref() == Some(&name) && asked.size.is_none() && !asked.owner => {
+            Place::File(name)
+                if self.brought.as_ref() == Some(&name) && asked.size.is_none() && !asked.owner =>
+            {
                 Ok(Reply::Done)
             }
             place => cannot_set(&place.path()),

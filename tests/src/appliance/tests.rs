@@ -166,7 +166,9 @@ fn a_line_that_closes_what_the_image_closes_too_is_let_through() {
     let root = built(&Appliance::replacement());
     let (_, _, domains) = load(root.path());
     let path: TreePath = "etc/ssh/sshd_config".parse().unwrap();
-    for line in ["X11Forwarding no", "  allowtcpforwarding NO", "DisableForwarding yes", "AcceptEnv LANG LC_*"] {
+    for line in
+        ["X11Forwarding no", "  allowtcpforwarding NO", "DisableForwarding yes", "AcceptEnv LANG LC_*"]
+    {
         domains.get("ssh").unwrap().inspect(&path, line.as_bytes()).unwrap();
     }
 }
@@ -224,8 +226,11 @@ fn the_real_programs_accept_what_an_appliance_is_built_with() {
         let root = built(&appliance);
         let (_, _, domains) = load(root.path());
         for domain in domains.iter().filter(|domain| !domain.validate.is_empty()) {
-            let argv: Vec<_> =
-                domain.validate.iter().map(|word| word.replace("{root}", "").replace("{vendor}", "/vendor")).collect();
+            let argv: Vec<_> = domain
+                .validate
+                .iter()
+                .map(|word| word.replace("{root}", "").replace("{vendor}", "/vendor"))
+                .collect();
             assert!(
                 Path::new(&argv[0]).exists(),
                 "{} is missing: install nftables, openssh-server and keepalived",

@@ -54,7 +54,10 @@ impl Client {
         );
         fs::write(folder.path().join("config"), config).unwrap();
         let known = fs::read_to_string(known_hosts).unwrap();
-        let known = known.lines().filter_map(|line| line.split_once(' ')).map(|(_, key)| format!("appliance {key}\n"));
+        let known = known
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .map(|(_, key)| format!("appliance {key}\n"));
         fs::write(folder.path().join("known_hosts"), known.collect::<String>()).unwrap();
         Self { user: user.into(), door, folder }
     }

@@ -120,7 +120,11 @@ impl Login {
         let config = root.join("etc/ssh/sshd_config");
         let own = fs::read_to_string(&config).unwrap() + &lines.join("\n") + "\n";
         fs::write(&config, own).unwrap();
-        must(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(place.path().join("key")));
+        must(
+            Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(place.path().join("key")),
+        );
         fs::copy(place.path().join("key.pub"), place.path().join("authorized_keys")).unwrap();
 
         let namespace = Namespace::make(program, &root, place.path());
@@ -291,9 +295,8 @@ fn furnish(root: &Path) {
     change("gshadow", &|text| text + &format!("reinstate-operator:*::{OPERATOR}\n{OPERATOR}:!::\n"));
     change("shadow", &|text| {
         let others = text.lines().filter(|line| !line.starts_with("admin:"));
-        let people = [ADMIN, OPERATOR].map(|user| {
-            format!("{user}:{}:19950:0:99999:7:::", crate::sshd::hashed(&password(user)))
-        });
+        let people = [ADMIN, OPERATOR]
+            .map(|user| format!("{user}:{}:19950:0:99999:7:::", crate::sshd::hashed(&password(user))));
         others.map(str::to_owned).chain(people).map(|line| line + "\n").collect()
     });
     for name in ["protocols", "services", "nsswitch.conf", "ld.so.cache"] {

@@ -34,7 +34,11 @@ impl Session {
         let ssh = client.command("ssh");
         // A session of its own, with this terminal: so that a change of its size is noticed.
         let mut command = Command::new("setsid");
-        command.args(["--ctty", "--wait"]).arg(ssh.get_program()).args(ssh.get_args()).args(["-tt", "appliance"]);
+        command
+            .args(["--ctty", "--wait"])
+            .arg(ssh.get_program())
+            .args(ssh.get_args())
+            .args(["-tt", "appliance"]);
         for (name, value) in ssh.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
@@ -96,7 +100,9 @@ impl Session {
 
     pub fn resize(&self, rows: u16, columns: u16) {
         let (rows, columns) = (rows.to_string(), columns.to_string());
-        crate::must(Command::new("stty").arg("-F").arg(&self.terminal).args(["rows", &rows, "cols", &columns]));
+        crate::must(
+            Command::new("stty").arg("-F").arg(&self.terminal).args(["rows", &rows, "cols", &columns]),
+        );
     }
 
     /// Waits for the session to end by itself; None where it does not.

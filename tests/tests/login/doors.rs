@@ -101,12 +101,20 @@ fn neither_an_agent_nor_a_display_nor_variables_come_with_a_login() {
     let (login, client) = login();
     let here = tempfile::tempdir().unwrap();
     let socket = here.path().join("agent");
-    let agent = Command::new("ssh-agent").args(["-D", "-a"]).arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+    let agent =
+        Command::new("ssh-agent").args(["-D", "-a"]).arg(&socket).stdout(Stdio::null()).spawn().unwrap();
     wait_until("an agent", || UnixStream::connect(&socket).is_ok());
     let log = here.path().join("log");
     let ssh = client
         .command("ssh")
-        .args(["-v", "-tt", "-A", "-X", "-o", "SetEnv=LANG=C.UTF-8 LD_PRELOAD=/tmp/x.so REINSTATE=1 PATH=/tmp"])
+        .args([
+            "-v",
+            "-tt",
+            "-A",
+            "-X",
+            "-o",
+            "SetEnv=LANG=C.UTF-8 LD_PRELOAD=/tmp/x.so REINSTATE=1 PATH=/tmp",
+        ])
         .arg("appliance")
         .env("SSH_AUTH_SOCK", &socket)
         .env("DISPLAY", "127.0.0.1:97")

@@ -19,7 +19,12 @@ fn scp_copies_onto_the_appliance_and_off_it_whichever_way_the_folder_is_named() 
     // No multiple of any block.
     let (path, content) = file(here.path(), "fw-a_1.tar", 3_000_007);
     let path = path.to_str().unwrap();
-    for to in ["appliance:", "appliance:fw-a_2.tar", "appliance:/var/sf/backup/fw-a_3.tar", "appliance:./fw-a_4.tar"] {
+    for to in [
+        "appliance:",
+        "appliance:fw-a_2.tar",
+        "appliance:/var/sf/backup/fw-a_3.tar",
+        "appliance:./fw-a_4.tar",
+    ] {
         let said = client.scp(&[path, to]);
         assert!(said.ok(), "{to}: {said:?}");
     }
@@ -130,7 +135,8 @@ fn an_upload_that_the_agent_s_end_has_cut_is_gone_when_it_starts_again() {
     fs::write(login.backups().join("fetched.tar.part"), "beginning").unwrap();
     fs::write(login.backups().join(".fetched.tar.part.toml"), "").unwrap();
     let mut command = client.command("scp");
-    let slow = command.args(["-l", "16384"]).arg(&path).arg("appliance:").stderr(Stdio::piped()).spawn().unwrap();
+    let slow =
+        command.args(["-l", "16384"]).arg(&path).arg("appliance:").stderr(Stdio::piped()).spawn().unwrap();
     let part = login.backups().join("fw-a_1.tar.part");
     wait_until("the upload's beginning", || fs::metadata(&part).is_ok_and(|part| part.len() > 1 << 20));
     login.machine.kill9();

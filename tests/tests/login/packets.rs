@@ -80,7 +80,7 @@ impl Sftp {
     }
 
     fn answer(&mut self, id: u32) -> (u8, Vec<u8>) {
-        let Some(Frame::Whole(mut fields)) = self.from.next().unwrap() else { panic!("no answer to {id}") };
+        let Some(Frame::Whole(mut fields)) = self.from.frame().unwrap() else { panic!("no answer to {id}") };
         let kind = fields.u8().unwrap();
         assert_eq!(fields.u32().unwrap(), id);
         (kind, fields.0.to_vec())
@@ -135,7 +135,12 @@ fn every_refusal_has_a_status_and_a_sentence_and_the_session_goes_on() {
     let links = "there are no links";
     let extension = "there is no extension";
     for (kind, request, code, sentence) in [
-        (packet::OPEN, open("a.tar", WRITING), FAILURE, "a.tar is in /var/sf/backup already, with 7 bytes; a backup is not written over: remove it first"),
+        (
+            packet::OPEN,
+            open("a.tar", WRITING),
+            FAILURE,
+            "a.tar is in /var/sf/backup already, with 7 bytes; a backup is not written over: remove it first",
+        ),
         (packet::OPEN, open("b.tar.part", WRITING), DENIED, "'b.tar.part' is not a backup's file name"),
         (packet::OPEN, open("-b", WRITING), DENIED, "'-b' is not a backup's file name"),
         (packet::OPEN, open(".b", WRITING), DENIED, "'.b' is not a backup's file name"),
@@ -283,7 +288,10 @@ fn a_quota_that_is_reached_half_way_is_told_in_a_sentence_and_a_fifth_upload_is_
         last = sftp.status(packet::WRITE, with(&handle).u64(at).text(&piece));
         at += piece.len() as u64;
     }
-    assert!(last.0 == FAILURE && last.1.contains("at most 20000000 are kept; remove old backups"), "{last:?}");
+    assert!(
+        last.0 == FAILURE && last.1.contains("at most 20000000 are kept; remove old backups"),
+        "{last:?}"
+    );
     // The close says it again: a client that does not look at what it has written sees it there.
     assert_eq!(sftp.status(packet::CLOSE, with(&handle)), last);
     wait_until("nothing is left", || names(&login).is_empty());
@@ -294,7 +302,10 @@ fn a_quota_that_is_reached_half_way_is_told_in_a_sentence_and_a_fifth_upload_is_
         other.handle(packet::OPEN, open(format!("{number}.tar"), WRITING));
     }
     let (code, said) = sftp.status(packet::OPEN, open("4.tar", WRITING));
-    assert!(code == FAILURE && said.contains("4 uploads to /var/sf/backup are under way; at most 4"), "{said}");
+    assert!(
+        code == FAILURE && said.contains("4 uploads to /var/sf/backup are under way; at most 4"),
+        "{said}"
+    );
     others.pop();
     wait_until("room for another", || names(&login).len() == 3);
     sftp.put("4.tar", b"x");

@@ -47,7 +47,9 @@ fn only_files_in_the_backup_folder_are_copied() {
     }
     let said = client.scp(&["-r", folder.to_str().unwrap(), "appliance:"]);
     assert!(!said.ok() && said.err.contains("failed to upload directory"), "{said:?}");
-    for from in ["/etc/passwd", "/etc/shadow", "../../etc/passwd", ".ssh/authorized_keys", "/proc/self/environ"] {
+    for from in
+        ["/etc/passwd", "/etc/shadow", "../../etc/passwd", ".ssh/authorized_keys", "/proc/self/environ"]
+    {
         let to = here.path().join("got");
         let said = client.scp(&[format!("appliance:{from}"), to.to_str().unwrap().to_owned()]);
         assert!(!said.ok() && !to.exists(), "{from}: {said:?}");
