@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures_util::stream;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use reinstate_api::{BackupFile, Code, Created, Failure};
 
 use super::access::Caller;
@@ -18,6 +19,9 @@ use crate::engine::Engine;
 
 /// What is read of a file at a time: 256 KiB.
 const CHUNK: u64 = 256 << 10;
+
+/// What the disk is asked for ahead: 4 MiB.
+const AHEAD: i64 = 4 << 20;
 
 pub(super) fn routes() -> Router<Engine> {
     Router::new().route("/v1/files", get(list)).route("/v1/files/{name}", get(read).put(write).delete(remove))
@@ -74,8 +78,12 @@ async fn read(
 }
 
 fn chunk(file: &mut File, left: u64) -> std::io::Result<Bytes> {
+    let at = file.stream_position()? as i64;
+    // While one piece is sent the disk reads the next ones; what was sent is not kept in memory. Both are only advice.
+    let _ = posix_fadvise(&*file, at, AHEAD, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
     let mut chunk = vec![0; left.min(CHUNK) as usize];
     file.read_exact(&mut chunk)?;
+    let _ = posix_fadvise(&*file, at, chunk.len() as i64, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
     Ok(chunk.into())
 }
 

@@ -43,7 +43,7 @@ pub fn serve(socket: PathBuf, input: impl Read, output: impl Write) -> io::Resul
         if !input.has_one() {
             output.flush()?;
         }
-        let Some(frame) = input.next()? else { return output.flush() };
+        let Some(frame) = input.frame()? else { return output.flush() };
         server.answer(frame, &mut output)?;
     }
 }

@@ -78,7 +78,7 @@ impl<R: Read> Input<R> {
     }
 
     /// None at the end of the input.
-    pub fn next(&mut self) -> io::Result<Option<Frame<'_>>> {
+    pub fn frame(&mut self) -> io::Result<Option<Frame<'_>>> {
         if !self.gather(4)? {
             return Ok(None);
         }
@@ -287,11 +287,11 @@ mod tests {
         }
         let mut input = Input::new(Slow(&sent));
         for id in 0..40 {
-            let Some(Frame::Whole(mut fields)) = input.next().unwrap() else { panic!("{id}") };
+            let Some(Frame::Whole(mut fields)) = input.frame().unwrap() else { panic!("{id}") };
             assert_eq!((fields.u8(), fields.u32()), (Some(STAT), Some(id)));
             assert_eq!(fields.0, vec![id as u8; id as usize * 1000]);
         }
-        assert!(input.next().unwrap().is_none());
+        assert!(input.frame().unwrap().is_none());
     }
 
     #[test]
@@ -302,9 +302,9 @@ mod tests {
             let (mut quick, mut one_by_one) = (sent.as_slice(), Slow(&sent));
             let from: &mut dyn Read = if slow { &mut one_by_one } else { &mut quick };
             let mut input = Input::new(from);
-            let Some(Frame::TooLong { id: 7, length }) = input.next().unwrap() else { panic!("taken") };
+            let Some(Frame::TooLong { id: 7, length }) = input.frame().unwrap() else { panic!("taken") };
             assert_eq!(length as usize, MAX_PACKET + 5);
-            let Some(Frame::Whole(mut fields)) = input.next().unwrap() else { panic!("lost") };
+            let Some(Frame::Whole(mut fields)) = input.frame().unwrap() else { panic!("lost") };
             assert_eq!((fields.u8(), fields.u32()), (Some(CLOSE), Some(8)));
         }
     }
@@ -313,7 +313,7 @@ mod tests {
     fn a_packet_that_is_cut_is_the_end_of_the_input() {
         let sent = packet(STAT, 1, b"0123456789");
         for length in 0..sent.len() {
-            assert!(Input::new(&sent[..length]).next().unwrap().is_none(), "{length}");
+            assert!(Input::new(&sent[..length]).frame().unwrap().is_none(), "{length}");
         }
     }
 

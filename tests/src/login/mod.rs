@@ -19,6 +19,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::appliance::{Appliance, shipped_sshd_config};
@@ -80,7 +82,19 @@ struct Namespace {
 }
 
 impl Drop for Namespace {
+    /// Sessions outlive the server that has forked them: whatever runs in the namespace ends.
     fn drop(&mut self) {
+        let own = fs::read_link(format!("/proc/{}/ns/mnt", self.holder.id()));
+        for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let id = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
+            let namespace = fs::read_link(process.path().join("ns/mnt"));
+            if let (Some(id), Ok(own), Ok(namespace)) = (id, &own, namespace)
+                && *own == namespace
+                && id != self.holder.id() as i32
+            {
+                let _ = kill(Pid::from_raw(id), Signal::SIGKILL);
+            }
+        }
         let _ = self.holder.kill();
         let _ = self.holder.wait();
     }

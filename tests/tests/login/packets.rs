@@ -80,7 +80,7 @@ impl Sftp {
     }
 
     fn answer(&mut self, id: u32) -> (u8, Vec<u8>) {
-        let Some(Frame::Whole(mut fields)) = self.from.next().unwrap() else { panic!("no answer to {id}") };
+        let Some(Frame::Whole(mut fields)) = self.from.frame().unwrap() else { panic!("no answer to {id}") };
         let kind = fields.u8().unwrap();
         assert_eq!(fields.u32().unwrap(), id);
         (kind, fields.0.to_vec())
