@@ -71,7 +71,6 @@ impl Trust {
         Ok(folder.replace(file, &content, 0o644)?)
     }
 
-
     /// Has an admin accepted a key of this host?
     pub fn accepted(&self, host: &str, port: u16) -> Result<bool, Failure> {
         let (folder, file) = &self.remember;

@@ -6,11 +6,8 @@ use serde_json::{Value, json};
 
 /// An agent that has still to be told everything, and takes what it is told.
 fn agent(configured: Reply) -> Agent {
-    let factory = Addressing {
-        method: Method::Manual,
-        addresses: vec!["192.168.45.45/24".into()],
-        gateway: None,
-    };
+    let factory =
+        Addressing { method: Method::Manual, addresses: vec!["192.168.45.45/24".into()], gateway: None };
     let management = InterfaceView { name: "management0".into(), ipv4: factory, ..InterfaceView::default() };
     let network = Network { hostname: "appliance".into(), management, ..Network::default() };
     let setup = Setup {
@@ -134,11 +131,15 @@ fn whoever_does_not_agree_or_goes_away_has_configured_nothing() {
 
 #[test]
 fn a_password_that_the_agent_refuses_is_asked_for_again_and_nothing_else_is() {
-    let why = failure(Code::PasswordRefused, "the password has 5 characters, of at least 8", "take a longer one");
+    let why =
+        failure(Code::PasswordRefused, "the password has 5 characters, of at least 8", "take a longer one");
     let agent = agent(refusal(400, &[why]));
     let (status, text) = agent.run(&[], b"\nshort\nshort\n\n\n\n\n\n\n\n\n\nshort2\nshort2\n");
     assert_eq!(status, 1, "{text}");
-    assert!(text.contains("Error: the password has 5 characters, of at least 8 [password-refused]"), "{text}");
+    assert!(
+        text.contains("Error: the password has 5 characters, of at least 8 [password-refused]"),
+        "{text}"
+    );
     assert_eq!(agent.changes().len(), 2);
     assert_eq!(text.matches("Do you want to configure IPv4?").count(), 1, "{text}");
     assert_eq!(text.matches("Enter new password: ").count(), 3, "{text}");
@@ -147,10 +148,12 @@ fn a_password_that_the_agent_refuses_is_asked_for_again_and_nothing_else_is() {
 #[test]
 fn a_restore_is_offered_at_the_end() {
     let agent = agent(taken());
-    let answers = "\nNew pass 1\nNew pass 1\n\n\n\n\n\n\n\n\n\ny\n192.0.2.9:2222\nbackup\n/backups/fw-a.tar\nexit\n";
+    let answers =
+        "\nNew pass 1\nNew pass 1\n\n\n\n\n\n\n\n\n\ny\n192.0.2.9:2222\nbackup\n/backups/fw-a.tar\nexit\n";
     let (_, text) = agent.run(&[], answers.as_bytes());
     let asked = agent.changes();
-    let restore = asked.iter().find(|asked| asked.route == "POST /v1/restore").unwrap_or_else(|| panic!("{text}"));
+    let restore =
+        asked.iter().find(|asked| asked.route == "POST /v1/restore").unwrap_or_else(|| panic!("{text}"));
     let location = json!({"host": "192.0.2.9", "port": 2222, "user": "backup", "path": "/backups/fw-a.tar"});
     assert_eq!(restore.body["source"]["location"], location);
 }
