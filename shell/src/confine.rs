@@ -18,7 +18,7 @@ const KEPT: [&str; 3] = ["TERM", "SSH_CONNECTION", "PATH"];
 ///
 /// # Errors
 /// The program cannot be started again.
-pub fn scrub(args: &[OsString]) -> std::io::Result<()> {
+pub fn scrub() -> std::io::Result<()> {
     let is_kept = |name: &OsString| KEPT.iter().any(|kept| name == kept);
     let path_is_ours = std::env::var_os("PATH").is_none_or(|path| path == PATH);
     if path_is_ours && std::env::vars_os().all(|(name, _)| is_kept(&name)) {
@@ -27,9 +27,12 @@ pub fn scrub(args: &[OsString]) -> std::io::Result<()> {
     let mut again = Command::new("/proc/self/exe");
     again.env_clear().env("PATH", PATH);
     again.envs(std::env::vars_os().filter(|(name, _)| is_kept(name) && name != "PATH"));
-    if let Some((name, rest)) = args.split_first() {
-        again.arg0(name).args(rest);
+    // All of them, also those that a program of several names has taken before.
+    let mut args = std::env::args_os();
+    if let Some(name) = args.next() {
+        again.arg0(name);
     }
+    again.args(args);
     Err(again.exec())
 }
 

@@ -124,12 +124,11 @@ struct Arguments {
 /// command: 0 done, 1 refused, failed or not watched to its end, 2 not understood, 3 agent
 /// unreachable. Takes Ctrl-C away from the process, so call it before there are other threads.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let args: Vec<OsString> = args.collect();
-    if let Err(error) = confine::scrub(&args) {
+    if let Err(error) = confine::scrub() {
         eprintln!("reinstate-shell: it cannot be started again with an empty environment: {error}");
         return Exit::Failed.into();
     }
-    let Some(arguments) = arguments(args.into_iter()) else {
+    let Some(arguments) = arguments(args) else {
         eprintln!("{USAGE}");
         return Exit::Syntax.into();
     };

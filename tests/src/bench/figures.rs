@@ -32,9 +32,15 @@ impl Comparison {
     }
 }
 
-/// Of at least one value.
-fn median(mut values: Vec<f64>) -> f64 {
+pub fn ordered(values: &[f64]) -> Vec<f64> {
+    let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
+    values
+}
+
+/// Of at least one value.
+pub fn median(values: Vec<f64>) -> f64 {
+    let values = ordered(&values);
     let middle = values.len() / 2;
     match values.len() % 2 {
         1 => values[middle],

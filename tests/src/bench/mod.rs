@@ -7,6 +7,7 @@ mod daemon;
 mod figures;
 pub(crate) mod process;
 mod receiver;
+mod shell;
 
 use std::ffi::OsString;
 use std::fs;
@@ -28,14 +29,17 @@ use receiver::{Order, Report};
 
 const USAGE: &str = "\
 Receives a backup of about 10,000 files from a real SSH server on loopback, beside scp, sha256sum,
-tar and sync; prints medians, ratios, raw runs and peak memory. Needs sshd, scp and four times the
-size on the disk. The exit status is not zero where a limit is exceeded or something failed.
+tar and sync; prints medians, ratios, raw runs and peak memory. Then starts the admin's shell beside bash.
+Needs sshd, scp and four times the size on the disk. The exit status is not zero where a limit is exceeded
+or something failed.
 
 usage: cargo run --release --bin bench -- [OPTION]...
 
   --size BYTES   of the archive; 2 GiB by default
   --runs N       measured runs of each side, after one that is not; 5 by default
   --keep DIR     work in DIR, and keep what is there at the end; otherwise below /var/tmp
+  --shell-only   measure the admin's shell alone
+  --shell FILE   measure this shell; by default the one that was built beside this program
   --help         print this
 ";
 
@@ -56,17 +60,21 @@ struct Options {
     size: u64,
     runs: usize,
     keep: Option<PathBuf>,
+    shell_only: bool,
+    shell: Option<PathBuf>,
 }
 
 impl Options {
     /// None where only the usage was asked for.
     fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>> {
-        let mut options = Self { size: 2 << 30, runs: 5, keep: None };
+        let mut options = Self { size: 2 << 30, runs: 5, keep: None, shell_only: false, shell: None };
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("size") => options.size = parser.value()?.parse()?,
                 Long("runs") => options.runs = parser.value()?.parse()?,
                 Long("keep") => options.keep = Some(parser.value()?.into()),
+                Long("shell-only") => options.shell_only = true,
+                Long("shell") => options.shell = Some(parser.value()?.into()),
                 Long("help") | Short('h') => return Ok(None),
                 other => return Err(other.unexpected().into()),
             }
@@ -91,7 +99,16 @@ pub fn run(program: &Path) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match Bench::build(program, &options).and_then(|bench| bench.run(&options)) {
+    let shell = options.shell.clone().unwrap_or_else(|| shell::beside(program));
+    let done = || {
+        let mut verdict = Verdict::default();
+        if !options.shell_only {
+            Bench::build(program, &options)?.run(&options, &mut verdict)?;
+        }
+        shell::measure(program, &shell, &mut verdict)?;
+        Ok::<_, crate::Error>(verdict.print())
+    };
+    match done() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -203,9 +220,7 @@ impl Bench {
         })
     }
 
-    /// True where every limit is kept.
-    fn run(&self, options: &Options) -> Result<bool> {
-        let mut verdict = Verdict::default();
+    fn run(&self, options: &Options, verdict: &mut Verdict) -> Result<()> {
         let mut peaks = Vec::new();
         println!(
             "archive: {} bytes; {} runs of each side, after one that is not shown",
@@ -271,7 +286,7 @@ impl Bench {
         verdict.take("its difference, MiB", (large.peak - small.peak).abs(), Limit::most(PEAK_DIFFERENCE));
         verdict.take("idle after its start, MiB", large.started, Limit::most(IDLE));
         verdict.take("idle after a restore, MiB", restored, Limit::most(IDLE));
-        Ok(verdict.print())
+        Ok(())
     }
 
     /// Both sides in turn.

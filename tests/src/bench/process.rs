@@ -19,6 +19,23 @@ pub fn resident(id: u32) -> Result<u64> {
     memory(id, "VmRSS")
 }
 
+/// The memory that only this process has, in KiB.
+pub fn private(id: u32) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{id}/smaps_rollup"))?;
+    let private = text.lines().filter(|line| line.starts_with("Private_")).map(|line| {
+        let value = line.split_whitespace().nth(1).and_then(|value| value.parse::<u64>().ok());
+        value.ok_or_else(|| format!("/proc/{id}/smaps_rollup: {line}").into())
+    });
+    private.sum()
+}
+
+/// How long the processor has worked for a process of one thread.
+pub fn worked(id: u32) -> Result<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/{id}/schedstat"))?;
+    let nanoseconds = text.split_whitespace().next().and_then(|value| value.parse().ok());
+    nanoseconds.map(Duration::from_nanos).ok_or_else(|| format!("/proc/{id}/schedstat: {text}").into())
+}
+
 fn memory(id: u32, field: &str) -> Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/{id}/status"))?;
     let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));

@@ -1,4 +1,4 @@
-//! The benchmark, and in the same binary the agent that it measures.
+//! The benchmark, and in the same binary the agent and the shell that it measures.
 
 use std::process::ExitCode;
 
@@ -16,6 +16,8 @@ fn main() -> ExitCode {
             let prefix = vec![program.into_os_string(), "reinstated".into()];
             reinstate_agent::cli::run_as(prefix, words.skip(1))
         }
+        // It expects its own name first.
+        Some("shell") => reinstate_shell::run(words),
         Some("receive") => reinstate_tests::bench::receive(words.skip(1)),
         _ => reinstate_tests::bench::run(&program),
     }

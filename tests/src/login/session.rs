@@ -71,6 +71,11 @@ impl Session {
         }
     }
 
+    /// Of the program itself, which becomes the leader of the terminal's session.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What has come so far and was not waited for.
     pub fn unread(&self) -> &str {
         &self.unread
