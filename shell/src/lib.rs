@@ -35,6 +35,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
+use nix::unistd::getuid;
 use reinstate_api::{Access, Code, Failure, Session};
 
 use client::{Client, Lasting};
@@ -74,6 +75,8 @@ struct Shell {
     history: History,
     /// What the agent lets this user do.
     access: Access,
+    /// The appliance's own root.
+    is_root: bool,
     /// The agent counts the session for as long as this is open.
     lasting: Option<Lasting>,
 }
@@ -92,9 +95,11 @@ impl Shell {
     fn enter(&mut self) -> Result<Session, Vec<Failure>> {
         let from = if std::env::var_os("SSH_CONNECTION").is_some() { "ssh" } else { "console" };
         match self.client.session(from) {
-            Ok((session, lasting)) => {
+            Ok((mut session, lasting)) => {
                 self.access = session.access;
                 self.lasting = Some(lasting);
+                // Root has not come in by the factory's password.
+                session.setup &= !self.is_root;
                 Ok(session)
             }
             Err(failures) if failures.iter().all(|failure| failure.code == Code::AgentUnreachable) => {
@@ -148,9 +153,11 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     if std::io::stdout().is_terminal() {
         console.on_terminal(arguments.command.is_none() && std::io::stdin().is_terminal() && edits());
     }
+    let is_root = arguments.own && getuid().is_root();
     let history = if arguments.own { History::of_this_user() } else { History::default() };
     let client = Client::new(arguments.socket, Rc::clone(&signals));
-    let mut shell = Shell { client, console, signals, history, access: Access::Config, lasting: None };
+    let mut shell =
+        Shell { client, console, signals, history, access: Access::Config, is_root, lasting: None };
     let exit = match arguments.command {
         Some(command) => {
             let line = command.into_string().unwrap_or_else(|_| NO_COMMAND.to_owned());

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod console;
+mod login;
 mod disk;
 mod hardware;
 mod medium;
@@ -32,6 +33,7 @@ use tempfile::TempDir;
 use crate::outside::{self, Reached};
 
 pub use console::Console;
+pub use login::{FACTORY_PASSWORD, PROMPT};
 pub(crate) use disk::largest_partition;
 use disk::overlay;
 pub use disk::{NOT_MOUNTED, raw_copy, try_with_root, with_root};

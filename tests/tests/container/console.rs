@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use reinstate_tests::container::apart;
 use reinstate_tests::donor::{ACCOUNTS, ADDRESS};
-use reinstate_tests::vm::Console;
+use reinstate_tests::vm::PROMPT;
 
 use crate::donor::donor;
 use crate::replacement::Replacement;
 use crate::server::{PASSWORD, Server, USER};
 
 const ANSWER: Duration = Duration::from_secs(60);
-
-const PROMPT: &str = "\x1b[K> ";
 
 #[test]
 #[ignore = "needs root and the image: tests/containers"]
@@ -23,7 +21,7 @@ fn a_replacement_becomes_its_donor_by_one_line_on_the_console() {
         let mut new = Replacement::boot(site);
         let console = new.container.console();
         console.expect("login: ", ANSWER);
-        first_login(console);
+        console.first_login(ACCOUNTS[2].1, ANSWER);
         console.type_line(&format!(
             "restore remote-manager-backup location {} {USER} {} {} fingerprint {}",
             server.sshd.address(),
@@ -42,29 +40,9 @@ fn a_replacement_becomes_its_donor_by_one_line_on_the_console() {
         // The donor's password holds, and what happened is shown.
         let console = new.container.console();
         console.expect("fw-a login: ", ANSWER);
-        log_in(console, ACCOUNTS[0].1);
+        console.log_in(ACCOUNTS[0].1, ANSWER);
         console.expect(PROMPT, ANSWER);
         console.type_line("show restore");
         console.expect("succeeded", ANSWER);
     });
-}
-
-fn log_in(console: &mut Console, password: &str) {
-    console.type_line("admin");
-    console.expect("assword: ", ANSWER);
-    console.type_line(password);
-}
-
-/// With the factory's password, which has to be changed.
-fn first_login(console: &mut Console) {
-    log_in(console, "admin");
-    loop {
-        match console.expect_any(&["urrent password: ", "ew password: ", "Login incorrect", PROMPT], ANSWER).0
-        {
-            0 => console.type_line("admin"),
-            1 => console.type_line(ACCOUNTS[2].1),
-            2 => panic!("the factory's password is another one"),
-            _ => return,
-        }
-    }
 }

@@ -8,19 +8,17 @@ use std::time::{Duration, Instant};
 use reinstate_tests::manager::{Mood, Told};
 use reinstate_tests::outside::Picture;
 use reinstate_tests::sshd::{Account, Sshd, SshdOptions};
-use reinstate_tests::vm::{BOOT, Console, FACTORY_ADDRESS, Hardware, SERVER, Vm, kept, until};
+use reinstate_tests::vm::{BOOT, Console, FACTORY_ADDRESS, Hardware, PROMPT, SERVER, Vm, kept, until};
 use tempfile::TempDir;
 
 use crate::donor::{ACCOUNTS, ADDRESS, donor, end_of_job};
 
 /// What the image ships with, to be changed at the first login.
-pub const FACTORY_PASSWORD: &str = "admin";
 
 /// A line of a program that runs in the guest.
 pub const ANSWER: Duration = Duration::from_secs(120);
 
 /// The shell's prompt on a terminal.
-pub const PROMPT: &str = "\x1b[K> ";
 
 pub const SERVER_PASSWORD: &str = "Kept-Elsewhere-22";
 
@@ -60,7 +58,7 @@ impl Replacement {
         Self { vm, server, served, before: 0, told: donor.manager.told().len() }
     }
 
-    /// Logs in as admin on the serial console, where the password has to be changed at first.
+    /// Logs in as admin on the serial console, where the first login asks its questions.
     pub fn first_login(&mut self) {
         first_login(self.vm.console());
     }
@@ -127,9 +125,7 @@ impl Replacement {
     pub fn console_tells_of_it(&mut self) {
         let console = self.vm.console();
         console.expect("fw-a login: ", BOOT);
-        console.type_line("admin");
-        console.expect("assword: ", ANSWER);
-        console.type_line(ACCOUNTS[0].1);
+        console.log_in(ACCOUNTS[0].1, ANSWER);
         console.expect(PROMPT, ANSWER);
         console.type_line("show restore");
         console.expect(": succeeded", ANSWER);
@@ -177,16 +173,5 @@ pub fn served(name: &str, archive: &[u8]) -> TempDir {
 /// Logs in as admin for the first time, up to the shell's prompt.
 pub fn first_login(console: &mut Console) {
     console.expect("login: ", BOOT);
-    console.type_line("admin");
-    console.expect("assword: ", ANSWER);
-    console.type_line(FACTORY_PASSWORD);
-    loop {
-        let asked = ["urrent password: ", "ew password: ", "Login incorrect", PROMPT];
-        match console.expect_any(&asked, ANSWER).0 {
-            0 => console.type_line(FACTORY_PASSWORD),
-            1 => console.type_line(ACCOUNTS[2].1),
-            2 => panic!("the factory's password is another one"),
-            _ => return,
-        }
-    }
+    console.first_login(ACCOUNTS[2].1, ANSWER);
 }

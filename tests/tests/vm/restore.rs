@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use reinstate_tests::manager::Mood;
-use reinstate_tests::vm::{Console, FACTORY_ADDRESS, Ssh, until};
+use reinstate_tests::vm::{Console, FACTORY_ADDRESS, PROMPT, Ssh, until};
 
 use crate::donor::{ACCOUNTS, ADDRESS, donor, end_of_job};
-use crate::replacement::{ANSWER, PROMPT, Replacement};
+use crate::replacement::{ANSWER, Replacement};
 
 #[test]
 #[ignore = "needs the image: tests/vm"]

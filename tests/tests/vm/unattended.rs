@@ -3,12 +3,12 @@
 use std::fs;
 
 use reinstate_tests::vm::{
-    BOOT, Console, FACTORY_ADDRESS, Format, Hardware, Medium, Ssh, Vm, image, kept, raw_copy, script, until,
-    with_root,
+    BOOT, Console, FACTORY_ADDRESS, Format, Hardware, Medium, PROMPT, Ssh, Vm, image, kept, raw_copy, script,
+    until, with_root,
 };
 
 use crate::donor::{ACCOUNTS, ADDRESS, Donor, donor};
-use crate::replacement::{ANSWER, PROMPT, Replacement, SERVER_PASSWORD};
+use crate::replacement::{ANSWER, Replacement, SERVER_PASSWORD};
 
 impl Donor {
     /// A medium with its backup, and perhaps more.
