@@ -1,6 +1,7 @@
 //! Changes of the configuration: what is said before and after them, and passwords that are asked for.
 
-use reinstate_api::{Change, ConfigureRequest, Failure, JobKind, Secret, Started};
+use reinstate_api::{Change, ConfigureRequest, Failure, JobKind, PasswordCheck, Secret, Started};
+use serde::de::IgnoredAny;
 
 use crate::terminal::Heard;
 use crate::watch::{self, Settled};
@@ -23,7 +24,7 @@ pub fn change(shell: &mut Shell, change: Change) -> Done {
     Ok(match settled {
         Settled::Done => Flow::Next(Exit::Ok),
         Settled::Waits(until) => {
-            shell.console.line(watch::unconfirmed(JobKind::Configure, until));
+            shell.console.text(watch::unconfirmed(JobKind::Configure, until));
             Flow::Next(Exit::Ok)
         }
         Settled::Not(flow) => flow,
@@ -72,7 +73,7 @@ fn words(change: &Change) -> (String, Vec<String>) {
 
 /// Asks for a new password twice, then changes it.
 pub fn password(shell: &mut Shell, user: Option<String>) -> Done {
-    match new_password(shell) {
+    match new_password(shell, user.as_deref()) {
         Some(password) => change(shell, Change::Password { user, password }),
         None => Ok(Flow::Next(Exit::Failed)),
     }
@@ -80,21 +81,27 @@ pub fn password(shell: &mut Shell, user: Option<String>) -> Done {
 
 /// Asks for the new user's password twice, then makes the account.
 pub fn user_add(shell: &mut Shell, name: String, access: reinstate_api::Access) -> Done {
-    match new_password(shell) {
+    match new_password(shell, Some(&name)) {
         Some(password) => change(shell, Change::UserAdd { name, access, password }),
         None => Ok(Flow::Next(Exit::Failed)),
     }
 }
 
-/// A password typed twice the same; None where it was not, which is said.
-pub fn new_password(shell: &mut Shell) -> Option<Secret> {
-    let first = hidden(shell, "Enter new password: ")?;
-    let second = hidden(shell, "Confirm new password: ")?;
-    if first.expose() != second.expose() {
+/// A password that the agent takes, typed twice the same; None where it was not, which is said.
+pub fn new_password(shell: &mut Shell, user: Option<&str>) -> Option<Secret> {
+    let password = hidden(shell, "Enter new password: ")?;
+    // Refused before it is typed once more, and before there is a job.
+    let check = PasswordCheck { user: user.map(str::to_owned), password: password.clone() };
+    if let Err(failures) = shell.client.post::<IgnoredAny>("/v1/password/check", &check) {
+        shell.refused(&failures);
+        return None;
+    }
+    let again = hidden(shell, "Confirm new password: ")?;
+    if password.expose() != again.expose() {
         shell.console.line("The two passwords differ. Nothing was changed.");
         return None;
     }
-    Some(first)
+    Some(password)
 }
 
 fn hidden(shell: &mut Shell, question: &str) -> Option<Secret> {

@@ -49,7 +49,7 @@ fn ask(shell: &mut Shell, setup: &Setup, network: &Network) -> Asked<Option<Exit
     shell.console.line("If this appliance replaces a failed one, do not give it that one's address now:");
     shell.console.line("the restore brings it, and two units with one address disturb each other.");
     shell.console.line("");
-    setup.password_rules.iter().for_each(|rule| shell.console.line(rule));
+    details::paragraphs(&mut shell.console, &setup.password_rules);
     let mut secret = password(shell)?;
     let mut others = questions(shell, network)?;
     loop {
@@ -89,7 +89,7 @@ fn licence(shell: &mut Shell, terms: &[String]) -> Asked<()> {
 
 fn password(shell: &mut Shell) -> Asked<Secret> {
     for _ in 0..TRIES {
-        if let Some(password) = configure::new_password(shell) {
+        if let Some(password) = configure::new_password(shell, None) {
             return Ok(password);
         }
         if shell.console.is_gone() || shell.console.has_ended() {

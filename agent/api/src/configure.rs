@@ -30,7 +30,7 @@ pub enum Change {
     Ipv4(Ipv4),
     /// Of the management interface.
     Ipv6(Ipv6),
-    /// A host name, with or without a domain: 1 to 253 characters.
+    /// A host name, with or without a domain: 1 to 64 characters, as many as the kernel keeps.
     Hostname(String),
     /// At most 8; none take the present ones away.
     DnsServers(Vec<IpAddr>),
@@ -126,6 +126,16 @@ impl std::fmt::Display for Access {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// `POST /v1/password/check`: would this password be taken? Nothing is changed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordCheck {
+    /// Whose; of whoever asks where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    pub password: Secret,
 }
 
 /// `POST /v1/configurations/NAME/rename`

@@ -20,7 +20,7 @@ pub use appliance::{
 };
 pub use backup::{BackupDetails, BackupEntry, BundleDetails, DomainChange, NodeArchive};
 pub use configure::{
-    Access, CONFIGURE_WITHIN, Change, ConfigureRequest, Ipv4, Ipv6, ManagerAdd, RenameRequest,
+    Access, CONFIGURE_WITHIN, Change, ConfigureRequest, Ipv4, Ipv6, ManagerAdd, PasswordCheck, RenameRequest,
 };
 pub use failure::{Code, Failure, one_line};
 pub use group::{ClearLock, GroupView, HaState, MemberView, Release};

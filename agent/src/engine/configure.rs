@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use reinstate_api::{
-    Access, Change, Code, ConfigureRequest, DeviceIdentity, Failure, JobKind, Lock, Phase, Setup,
+    Access, Change, Code, ConfigureRequest, DeviceIdentity, Failure, JobKind, Lock, PasswordCheck, Phase,
+    Setup,
 };
 use uuid::Uuid;
 
@@ -32,6 +33,15 @@ impl Engine {
         possible(&request, &parts.platform.facts().await?)?;
         let source = describe(&request.changes, request.setup);
         self.begin(JobKind::Configure, source, by, Work::Configure(request))
+    }
+
+    /// Whether a password would be taken.
+    ///
+    /// # Errors
+    /// `password-refused`, naming the rule.
+    pub fn check_password(&self, asked: &PasswordCheck, by: &str) -> Result<(), Failure> {
+        let user = asked.user.as_deref().unwrap_or(by);
+        passwords::check(&self.parts().profile.passwords, user, &asked.password)
     }
 
     /// Takes the registration with the manager away, without asking the manager.

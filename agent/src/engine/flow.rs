@@ -21,7 +21,7 @@ use crate::store::Generation;
 const RESTART: Duration = Duration::from_secs(5 * 60);
 
 /// Between the announcement of the reboot and the reboot: whoever watches hears of it.
-const FAREWELL: Duration = Duration::from_secs(1);
+pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What a job has made before its commit: thrown away when it fails.
 #[derive(Default)]

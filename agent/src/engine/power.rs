@@ -3,6 +3,7 @@
 use futures_util::future::BoxFuture;
 use reinstate_api::Failure;
 
+use super::flow::FAREWELL;
 use super::{Engine, busy_with};
 use crate::job::Stage;
 use crate::platform::Platform;
@@ -10,24 +11,24 @@ use crate::platform::Platform;
 impl Engine {
     /// # Errors
     /// `busy` while a job runs or waits for an answer, a confirmation or its own restart.
-    pub async fn restart(&self, by: &str) -> Result<(), Failure> {
-        self.go_down(by, "restart", |platform| platform.restart()).await
+    pub fn restart(&self, by: &str) -> Result<(), Failure> {
+        self.go_down(by, "restart", |platform| platform.restart())
     }
 
     /// # Errors
     /// As [`Engine::restart`].
-    pub async fn power_off(&self, by: &str) -> Result<(), Failure> {
-        self.go_down(by, "shutdown", |platform| platform.power_off()).await
+    pub fn power_off(&self, by: &str) -> Result<(), Failure> {
+        self.go_down(by, "shutdown", |platform| platform.power_off())
     }
 
-    async fn go_down(
+    fn go_down(
         &self,
         by: &str,
-        what: &str,
-        ask: impl for<'p> Fn(&'p dyn Platform) -> BoxFuture<'p, Result<(), Failure>>,
+        what: &'static str,
+        ask: for<'p> fn(&'p dyn Platform) -> BoxFuture<'p, Result<(), Failure>>,
     ) -> Result<(), Failure> {
         // No job begins until it is asked for.
-        let _alone = self.reserve()?;
+        let alone = self.reserve()?;
         match self.parts().state.read()?.job {
             // Where neither configuration could be made whole, the next boot tries again.
             Some(job) if !matches!(job.stage, Stage::Broken(_)) => {
@@ -36,6 +37,14 @@ impl Engine {
             _ => {}
         }
         tracing::warn!(by, "{what} asked for");
-        ask(&*self.parts().platform).await
+        let engine = self.clone();
+        tokio::spawn(async move {
+            // The answer is out before this process is ended.
+            tokio::time::sleep(FAREWELL).await;
+            let asked = ask(&*engine.parts().platform).await;
+            engine.log(&format!("the {what} that an admin asked for has not come"), asked);
+            drop(alone);
+        });
+        Ok(())
     }
 }

@@ -19,8 +19,8 @@ use crate::accounts::{ADMINS, OPERATORS};
 /// What is below this is a backup, with every key in it.
 const DOWNLOADS: &str = "/v1/files/";
 
-/// What whoever may only look may ask for all the same: the handler of the latter lets them change their own password.
-const POSTS: [&str; 2] = ["/v1/ping", "/v1/configure"];
+/// What whoever may only look may ask for all the same: the handler of `configure` lets them change their own password.
+const POSTS: [&str; 3] = ["/v1/ping", "/v1/configure", "/v1/password/check"];
 
 /// Whose request it is.
 #[derive(Clone, Debug)]

@@ -81,11 +81,11 @@ async fn tech_support(State(engine): State<Engine>, caller: Caller) -> Answered<
 }
 
 async fn reboot(State(engine): State<Engine>, caller: Caller) -> Answered<serde_json::Value> {
-    engine.restart(&caller.name).await?;
+    engine.restart(&caller.name)?;
     Ok(Json(serde_json::json!({})))
 }
 
 async fn shutdown(State(engine): State<Engine>, caller: Caller) -> Answered<serde_json::Value> {
-    engine.power_off(&caller.name).await?;
+    engine.power_off(&caller.name)?;
     Ok(Json(serde_json::json!({})))
 }

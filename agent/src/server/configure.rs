@@ -4,7 +4,8 @@ use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use reinstate_api::{
-    Configuration, ConfigureRequest, DomainChange, Expert, ExpertRequest, RenameRequest, Setup, Started,
+    Configuration, ConfigureRequest, DomainChange, Expert, ExpertRequest, PasswordCheck, RenameRequest,
+    Setup, Started,
 };
 
 use super::access::Caller;
@@ -14,6 +15,7 @@ use crate::engine::Engine;
 pub(super) fn routes() -> Router<Engine> {
     Router::new()
         .route("/v1/configure", post(configure))
+        .route("/v1/password/check", post(check_password))
         .route("/v1/setup", get(setup))
         .route("/v1/manager", delete(delete_manager))
         .route("/v1/configurations", get(configurations))
@@ -31,6 +33,15 @@ async fn configure(
     Parsed(request): Parsed<ConfigureRequest>,
 ) -> Answered<Started> {
     Ok(Json(Started { id: engine.configure(request, caller.name, caller.access).await? }))
+}
+
+async fn check_password(
+    State(engine): State<Engine>,
+    caller: Caller,
+    Parsed(asked): Parsed<PasswordCheck>,
+) -> Answered<serde_json::Value> {
+    engine.check_password(&asked, &caller.name)?;
+    Ok(Json(serde_json::json!({})))
 }
 
 async fn setup(State(engine): State<Engine>) -> Answered<Setup> {

@@ -68,21 +68,24 @@ pub fn choices(line: &str) -> Option<Result<Vec<Choice>, SyntaxError>> {
     Some(match matching.is_empty() {
         true => Err(illegal(line, at + (last.len() - begun.len()))),
         false if begun.len() > word.len() => {
-            Ok(vec![("PATTERN", "A regular expression; quoted where it holds a |")])
+            Ok(vec![("PATTERN", "A regular expression; in quotes where it holds spaces before a |")])
         }
         false => Ok(matching),
     })
 }
 
-/// The parts of a line between those `|` that stand outside of quotes, each with the byte it begins at.
+/// The parts of a line between those `|` that stand outside of quotes, each with the byte it begins at. Behind
+/// the first, a `|` separates only where a space comes before it: in `a|b` it is the pattern's.
 fn parts(line: &str) -> Vec<(usize, &str)> {
     let (mut parts, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
+    let separates =
+        |first: bool, at: usize| first || line[..at].ends_with(|c: char| c.is_whitespace() || c == '|');
     for (at, c) in line.char_indices() {
         match c {
             _ if std::mem::take(&mut escaped) => {}
             '\\' if quoted => escaped = true,
             '"' => quoted = !quoted,
-            '|' if !quoted => {
+            '|' if !quoted && separates(parts.is_empty(), at) => {
                 parts.push((start, &line[start..at]));
                 start = at + 1;
             }
@@ -154,6 +157,7 @@ mod tests {
         assert_eq!(left(" count ^Model"), "Count: 2 lines");
         assert_eq!(left(" include Model | exclude A"), "Model: C");
         assert_eq!(left(" include \"UUID|Vers\" | count"), "Count: 2 lines");
+        assert_eq!(left("include UUID|Vers | count"), "Count: 2 lines");
         assert_eq!(left(" include [0-9]$"), "Version 7");
     }
 

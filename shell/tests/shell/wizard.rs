@@ -5,7 +5,7 @@ use reinstate_api::*;
 use serde_json::{Value, json};
 
 /// An agent that has still to be told everything, and takes what it is told.
-fn agent(configured: Reply) -> Agent {
+fn agent(differing: &[(&str, Reply)]) -> Agent {
     let factory =
         Addressing { method: Method::Manual, addresses: vec!["192.168.45.45/24".into()], gateway: None };
     let management = InterfaceView { name: "management0".into(), ipv4: factory, ..InterfaceView::default() };
@@ -23,14 +23,15 @@ fn agent(configured: Reply) -> Agent {
             ("GET /v1/setup", value(json!(setup))),
             ("GET /v1/network", value(json!(network))),
             ("GET /v1/status", value(json!(status(None)))),
-            ("POST /v1/configure", configured),
-        ],
+            ("POST /v1/password/check", value(json!({}))),
+            ("POST /v1/configure", value(json!({ "id": id() }))),
+        ]
+        .iter()
+        .chain(differing)
+        .cloned()
+        .collect::<Vec<_>>(),
         vec![say(done)],
     )
-}
-
-fn taken() -> Reply {
-    Reply::Json(200, json!({ "id": id() }))
 }
 
 /// What was configured, one change each.
@@ -43,7 +44,7 @@ fn changes(agent: &Agent) -> Vec<Value> {
 
 #[test]
 fn whoever_only_agrees_keeps_the_factory_s_settings_and_has_a_new_password() {
-    let agent = agent(taken());
+    let agent = agent(&[]);
     let (status, text) = agent.run(&[], b"\nNew pass 1\nNew pass 1\n\n\n\n\n\n\n\n\n\nn\nexit\n");
     assert_eq!(status, 0, "{text}");
     assert_eq!(
@@ -87,7 +88,7 @@ fn whoever_only_agrees_keeps_the_factory_s_settings_and_has_a_new_password() {
 
 #[test]
 fn a_wrong_answer_is_told_at_once_and_asked_again() {
-    let agent = agent(taken());
+    let agent = agent(&[]);
     let answers = "maybe\nYES\nNew pass 1\nother\nNew pass 1\nNew pass 1\n\
         perhaps\ny\nmanual\n192.0.2.300\n192.0.2.10\n255.0.255.0\n255.255.255.128\nnowhere\n192.0.2.1\n\
         y\nmanual\n192.0.2.1\n2001:db8::10\n200\n64\nnone\n-fw\nfw-b.example.com\n192.0.2.53,x\n192.0.2.53,2001:db8::53\n\
@@ -121,33 +122,42 @@ fn a_wrong_answer_is_told_at_once_and_asked_again() {
 #[test]
 fn whoever_does_not_agree_or_goes_away_has_configured_nothing() {
     for answers in ["no\n", "", "\nNew pass 1\n", "\nNew pass 1\nNew pass 1\n\n\n\n"] {
-        let agent = agent(taken());
+        let agent = agent(&[]);
         let (status, text) = agent.run(&[], answers.as_bytes());
         assert_eq!(status, 1, "{text}");
         assert!(text.ends_with("This appliance is not set up. The next login begins anew.\n"), "{text}");
-        assert_eq!(agent.changes(), [], "{answers:?}");
+        assert!(agent.changes().iter().all(|asked| asked.route == "POST /v1/password/check"), "{answers:?}");
     }
 }
 
 #[test]
-fn a_password_that_the_agent_refuses_is_asked_for_again_and_nothing_else_is() {
+fn a_password_that_the_agent_refuses_is_asked_for_again_before_anything_else() {
     let why =
         failure(Code::PasswordRefused, "the password has 5 characters, of at least 8", "take a longer one");
-    let agent = agent(refusal(400, &[why]));
-    let (status, text) = agent.run(&[], b"\nshort\nshort\n\n\n\n\n\n\n\n\n\nshort2\nshort2\n");
+    let agent = agent(&[("POST /v1/password/check", refusal(400, &[why]))]);
+    let (status, text) = agent.run(&[], b"\nshort\nshort2\n");
     assert_eq!(status, 1, "{text}");
     assert!(
         text.contains("Error: the password has 5 characters, of at least 8 [password-refused]"),
         "{text}"
     );
-    assert_eq!(agent.changes().len(), 2);
-    assert_eq!(text.matches("Do you want to configure IPv4?").count(), 1, "{text}");
     assert_eq!(text.matches("Enter new password: ").count(), 3, "{text}");
+    assert!(!text.contains("Confirm new password") && !text.contains("IPv4"), "{text}");
+}
+
+#[test]
+fn what_the_agent_refuses_in_the_end_is_asked_again() {
+    let why = failure(Code::BadRequest, "the gateway is not in the network", "take another one");
+    let agent = agent(&[("POST /v1/configure", refusal(400, &[why]))]);
+    let (_, text) = agent.run(&[], b"\nNew pass 1\nNew pass 1\n\n\n\n\n\n\n\n\n\n");
+    assert!(text.contains("Error: the gateway is not in the network [bad-request]"), "{text}");
+    assert_eq!(text.matches("Do you want to configure IPv4?").count(), 2, "{text}");
+    assert_eq!(text.matches("Enter new password: ").count(), 1, "{text}");
 }
 
 #[test]
 fn a_restore_is_offered_at_the_end() {
-    let agent = agent(taken());
+    let agent = agent(&[]);
     let answers =
         "\nNew pass 1\nNew pass 1\n\n\n\n\n\n\n\n\n\ny\n192.0.2.9:2222\nbackup\n/backups/fw-a.tar\nexit\n";
     let (_, text) = agent.run(&[], answers.as_bytes());
@@ -160,7 +170,7 @@ fn a_restore_is_offered_at_the_end() {
 
 #[test]
 fn until_then_a_single_command_is_refused() {
-    let agent = agent(taken());
+    let agent = agent(&[]);
     let (status, text) = agent.run(&["-c", "show version"], b"");
     assert_eq!(status, 1, "{text}");
     assert!(text.starts_with("Error: this appliance is not set up yet [setup-needed]\n"), "{text}");

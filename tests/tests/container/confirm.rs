@@ -45,7 +45,7 @@ fn a_restore_that_has_to_be_confirmed_warns_every_session_until_it_is() {
         let _ = session.kill();
         let _ = session.wait();
         let confirmed = new.shell("restore confirm", "");
-        assert!(confirmed.ok && confirmed.out.contains("What was restored stays."), "{confirmed:?}");
+        assert!(confirmed.ok && confirmed.out.contains("What is active stays."), "{confirmed:?}");
         let shown = new.end_of_job();
         assert!(shown.contains(": succeeded") && shown.contains("confirmed by "), "{shown}");
         let console = new.container.console().tail();

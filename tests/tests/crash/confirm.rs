@@ -46,7 +46,7 @@ fn a_restore_that_is_confirmed_in_time_stays_and_by_whom_is_on_record() {
     let greeting = trial.greeting();
     assert!(greeting.contains("`restore confirm`"), "{greeting}");
     let (said, status) = say(&trial, "restore confirm");
-    assert_eq!((said.as_str(), status), ("Confirmed. What was restored stays.\n", Some(0)));
+    assert_eq!((said.as_str(), status), ("Confirmed. What is active stays.\n", Some(0)));
     let status = trial.machine.wait_until_idle().unwrap();
     let entry = status.last.unwrap();
     assert!(entry.outcome.is_success() && entry.notes.iter().any(|note| note.starts_with("confirmed by ")));

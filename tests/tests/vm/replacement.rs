@@ -1,10 +1,12 @@
 //! A machine as it leaves the factory, with a real SSH server in reach that holds the donor's backup.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use reinstate_api::InterfaceView;
 use reinstate_tests::manager::{Mood, Told};
 use reinstate_tests::outside::Picture;
 use reinstate_tests::sshd::{Account, Sshd, SshdOptions};
@@ -139,6 +141,17 @@ impl Replacement {
         assert_eq!(told.path, format!("/api/v1/devices/{}", told.body["device"]["uuid"].as_str().unwrap()));
         assert_eq!(told.body["device"]["hostname"], "fw-a");
         told
+    }
+
+    /// By the profile's names in bus order, each with what the hardware is.
+    pub fn knows_its_interfaces(&self) {
+        let shown = self.vm.look(ADDRESS, "reinstate-shell -c 'show interface --json'");
+        let interfaces: Vec<InterfaceView> = serde_json::from_str(&shown).unwrap();
+        let names: Vec<&str> = interfaces.iter().map(|one| one.kernel.as_str()).collect();
+        assert_eq!(names, ["management0", "failover0", "data0", "data1"], "{shown}");
+        let addresses: BTreeSet<&str> = interfaces.iter().map(|one| one.mac.as_str()).collect();
+        assert!(addresses.len() == 4 && addresses.iter().all(|mac| mac.len() == 17), "{shown}");
+        assert_eq!((interfaces[0].link, interfaces[0].mtu), (Some(true), Some(1500)), "{shown}");
     }
 
     fn vpn_is_gone(&self, shown: &str) {

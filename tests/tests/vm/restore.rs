@@ -21,6 +21,7 @@ fn a_replacement_becomes_its_donor_by_the_serial_console() {
     new.restarts();
     let restore = asked.elapsed();
     new.is_the_donor();
+    new.knows_its_interfaces();
     new.console_tells_of_it();
     new.manager_hears_of_it();
     until("the manager's answer", ANSWER, || {
