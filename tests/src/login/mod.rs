@@ -136,7 +136,7 @@ impl Login {
         fs::set_permissions(&enter, fs::Permissions::from_mode(0o755)).unwrap();
         let mut machine = Machine::new(enter, &root);
         machine.start().unwrap();
-        let (sshd, door) = serve(&namespace, place.path());
+        let (sshd, door) = serve(&namespace, place.path(), 0);
         let login = Self { machine, sshd, door, namespace, place };
         login.admit();
         login.remember();
@@ -151,6 +151,16 @@ impl Login {
         if about.mode() & 0o006 == 0 && about.gid() != group {
             chown(&socket, None, Some(group)).unwrap();
         }
+    }
+
+    /// What happens with a restart besides the agent's own: the SSH server starts with what is configured now, where it
+    /// was before.
+    pub fn restarted(&mut self) {
+        let _ = self.sshd.kill();
+        let _ = self.sshd.wait();
+        (self.sshd, self.door) = serve(&self.namespace, self.place.path(), self.door.port());
+        self.admit();
+        self.remember();
     }
 
     /// Where the SSH server is.
@@ -242,10 +252,12 @@ impl Namespace {
     }
 }
 
-fn serve(namespace: &Namespace, place: &Path) -> (Child, SocketAddr) {
+/// On that port, or on a free one where it is 0.
+fn serve(namespace: &Namespace, place: &Path, port: u16) -> (Child, SocketAddr) {
     // Another process may take the port before the server does.
     for _ in 0..5 {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let port = if port == 0 { free() } else { port };
         let door = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let log = fs::File::create(place.join("sshd.log")).unwrap();
         let mut sshd = namespace
@@ -297,18 +309,26 @@ fn furnish(root: &Path) {
     };
     change("group", &|text| join(text) + &format!("{OPERATOR}:x:{OPERATOR_ID}:\n"));
     change("gshadow", &|text| join(text) + &format!("{OPERATOR}:!::\n"));
-    change("shadow", &|text| {
-        let others = text.lines().filter(|line| !line.starts_with("admin:"));
-        let people = [ADMIN, OPERATOR]
-            .map(|user| format!("{user}:{}:19950:0:99999:7:::", crate::sshd::hashed(&password(user))));
-        others.map(str::to_owned).chain(people).map(|line| line + "\n").collect()
-    });
+    for user in [ADMIN, OPERATOR] {
+        set_password(root, user, &password(user));
+    }
     for name in ["protocols", "services", "nsswitch.conf", "ld.so.cache"] {
         let (from, to) = (Path::new("/etc").join(name), etc.join(name));
         if from.exists() && !to.exists() {
             fs::copy(from, to).unwrap();
         }
     }
+}
+
+/// Gives an account a password, in an appliance's folder.
+pub fn set_password(root: &Path, user: &str, password: &str) {
+    let path = root.join("etc/shadow");
+    let text = fs::read_to_string(&path).unwrap();
+    let others = text.lines().filter(|line| line.split(':').next() != Some(user)).map(str::to_owned);
+    let own = format!("{user}:{}:19950:0:99999:7:::", crate::sshd::hashed(password));
+    let lines: String = others.chain([own]).map(|line| line + "\n").collect();
+    // Written in place: owner and mode stay.
+    fs::write(&path, lines).unwrap();
 }
 
 fn group_id(root: &Path, name: &str) -> u32 {
