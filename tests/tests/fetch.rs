@@ -451,7 +451,7 @@ async fn a_password_is_asked_for_where_the_key_is_not_accepted() {
     let watcher = Watcher::answering(&["wrong", "right"]);
     assert!(appliance.fetch(&on_rogue(&rogue), &watcher).await.unwrap() == file);
     assert_eq!(rogue.seen(), ["key", "password wrong", "password right"]);
-    assert_eq!(watcher.prompts(), ["admin@127.0.0.1's password:"; 2]);
+    assert_eq!(watcher.prompts(), ["admin@127.0.0.1's password: "; 2]);
     assert!(watcher.notes().contains("did not accept that"), "{}", watcher.notes());
 }
 

@@ -124,7 +124,7 @@ impl Login<'_, '_> {
     }
 
     async fn password(&mut self) -> Result<Ended, Failure> {
-        let prompt = format!("{}@{}'s password:", self.user, self.host);
+        let prompt = format!("{}@{}'s password: ", self.user, self.host);
         let answer = self.answers.to(prompt, false).await?;
         let attempt = self.session.handle.authenticate_password(self.user, answer.expose());
         let result = timeout(self.options.connect_timeout, attempt).await;
