@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reinstate_api::{BackupFile, Code, Created, Failure};
+use reinstate_api::{BackupFile, Code, Created, Failure, Session};
 use serde::de::DeserializeOwned;
 
 /// No answer but a file's content is larger.
@@ -26,18 +26,37 @@ impl Agent {
         Self { socket }
     }
 
+    /// A session that the agent counts for as long as the value lives.
+    ///
+    /// # Errors
+    /// `too-many-sessions`; `setup-needed` where the first login has not been yet, except for root, who has not
+    /// come in by the factory's password.
+    pub fn session(&self) -> Result<Lasting, Failure> {
+        let mut connection = self.send("GET", "/v1/session?from=ssh", "1.0", "")?;
+        let head = connection.head()?;
+        if !(200..300).contains(&head.status) {
+            return Err(connection.refusal(&head));
+        }
+        let session: Session = connection.line()?;
+        match session.setup && session.user != "root" {
+            true => Err(Failure::new(Code::SetupNeeded, "this appliance is not set up yet")
+                .hint("log in with a terminal: the first login asks what it has to know")),
+            false => Ok(Lasting(connection)),
+        }
+    }
+
     pub fn list(&self) -> Result<Vec<BackupFile>, Failure> {
-        self.send("GET", "/v1/files", "")?.json()
+        self.send("GET", "/v1/files", "1.1", "")?.json()
     }
 
     pub fn remove(&self, file: &str) -> Result<(), Failure> {
-        self.send("DELETE", &url(file), "")?.json::<serde_json::Value>().map(drop)
+        self.send("DELETE", &url(file), "1.1", "")?.json::<serde_json::Value>().map(drop)
     }
 
     /// Goes on once the agent wants to have the content.
     pub fn upload(&self, file: &str) -> Result<Upload, Failure> {
         let how = "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n";
-        let mut connection = self.send("PUT", &url(file), how)?;
+        let mut connection = self.send("PUT", &url(file), "1.1", how)?;
         match connection.head()? {
             Head { status: 100, .. } => Ok(Upload { connection, chunk: Vec::new(), sent: 0 }),
             head => Err(connection.refusal(&head)),
@@ -46,7 +65,7 @@ impl Agent {
 
     /// From this byte on.
     pub fn download(&self, file: &str, offset: u64) -> Result<Download, Failure> {
-        let mut connection = self.send("GET", &format!("{}?offset={offset}", url(file)), "")?;
+        let mut connection = self.send("GET", &format!("{}?offset={offset}", url(file)), "1.1", "")?;
         let head = connection.head()?;
         match head {
             Head { status: 200, length: Some(left) } => Ok(Download { connection, left }),
@@ -54,7 +73,7 @@ impl Agent {
         }
     }
 
-    fn send(&self, method: &str, path: &str, headers: &str) -> Result<Connection, Failure> {
+    fn send(&self, method: &str, path: &str, http: &str, headers: &str) -> Result<Connection, Failure> {
         let unreachable = |error: io::Error| {
             Failure::new(
                 Code::AgentUnreachable,
@@ -67,7 +86,7 @@ impl Agent {
         stream.set_write_timeout(Some(PATIENCE)).map_err(unreachable)?;
         let mut connection = Connection { stream, buffer: Vec::new() };
         let head =
-            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
+            format!("{method} {path} HTTP/{http}\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
         connection.stream.write_all(head.as_bytes()).map_err(unreachable)?;
         Ok(connection)
     }
@@ -158,6 +177,9 @@ struct Head {
     length: Option<u64>,
 }
 
+/// A session that the agent knows of.
+pub struct Lasting(#[expect(dead_code, reason = "it is open, and that is all")] Connection);
+
 /// One connection with one request.
 struct Connection {
     stream: UnixStream,
@@ -176,6 +198,26 @@ impl Connection {
                 return Err(not_understood("its head does not end"));
             }
             let mut piece = [0; 4 << 10];
+            match self.stream.read(&mut piece) {
+                Ok(0) => return Err(broken(&io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => self.buffer.extend(&piece[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(broken(&error)),
+            }
+        }
+    }
+
+    /// The first line of a body that does not end.
+    fn line<T: DeserializeOwned>(&mut self) -> Result<T, Failure> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
+                return serde_json::from_slice(&self.buffer[..end])
+                    .map_err(|error| not_understood(&error.to_string()));
+            }
+            if self.buffer.len() > HEAD_LIMIT {
+                return Err(not_understood("its first line does not end"));
+            }
+            let mut piece = [0; 1 << 10];
             match self.stream.read(&mut piece) {
                 Ok(0) => return Err(broken(&io::ErrorKind::UnexpectedEof.into())),
                 Ok(count) => self.buffer.extend(&piece[..count]),

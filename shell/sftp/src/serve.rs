@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use reinstate_api::{BackupFile, Failure};
 
-use crate::agent::{Agent, Download, Upload};
+use crate::agent::{Agent, Download, Lasting, Upload};
 use crate::packet::{self, Attributes, Code, Fields, Frame, MAX_DATA, MAX_PACKET, Output};
 use crate::path::{Place, place};
 
@@ -46,6 +46,8 @@ enum Open {
 
 pub struct Server {
     agent: Agent,
+    /// Why every request is refused, where the agent gives no session.
+    session: Result<Lasting, Failure>,
     /// With the number in its handle.
     open: Option<(u32, Open)>,
     handles: u32,
@@ -73,7 +75,7 @@ fn refused(failure: Failure) -> Refusal {
     use reinstate_api::Code as Why;
     let code = match failure.code {
         Why::NotFound => Code::NoSuchFile,
-        Why::Forbidden | Why::BadRequest => Code::PermissionDenied,
+        Why::Forbidden | Why::BadRequest | Why::SetupNeeded | Why::TooManySessions => Code::PermissionDenied,
         _ => Code::Failure,
     };
     match failure.hint.is_empty() {
@@ -92,7 +94,8 @@ fn only_backups<T>(path: &str) -> Result<T, Refusal> {
 
 impl Server {
     pub fn new(agent: Agent) -> Self {
-        Self { agent, open: None, handles: 0, brought: None }
+        let session = agent.session();
+        Self { agent, session, open: None, handles: 0, brought: None }
     }
 
     pub fn answer(&mut self, frame: Frame<'_>, to: &mut Output<impl Write>) -> io::Result<()> {
@@ -137,6 +140,9 @@ impl Server {
     }
 
     fn handle(&mut self, kind: u8, fields: &mut Fields<'_>) -> Result<Reply, Refusal> {
+        if let (Err(failure), true) = (&self.session, kind != packet::INIT) {
+            return Err(refused(failure.clone()));
+        }
         match kind {
             packet::INIT => Ok(Reply::Version),
             packet::OPEN => {
