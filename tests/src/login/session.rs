@@ -134,6 +134,8 @@ impl Session {
             let soon = Instant::now() + Duration::from_millis(20);
             while self.more(soon) && Instant::now() < soon {}
             if let Some(status) = self.child.try_wait().unwrap() {
+                // Its last words.
+                while self.more(Instant::now()) {}
                 return Some(status);
             }
         }

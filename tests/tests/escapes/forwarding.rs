@@ -16,6 +16,9 @@ use super::processes::shell_of;
 use super::{PATIENCE, PROGRAM, own, shared, wait_until};
 
 const PROHIBITED: &str = "administratively prohibited";
+/// Of a socket a client is told no reason, the server's log is.
+const NOT_OPENED: &str = "open failed";
+const REFUSED_SOCKET: &str = "refused streamlocal port forward";
 
 /// Somewhere that the appliance could reach.
 fn target() -> (TcpListener, SocketAddr) {
@@ -110,7 +113,8 @@ fn a_local_port_leads_not_to_the_agent_s_socket() {
     let mut said = Vec::new();
     let _ = stream.read_to_end(&mut said);
     assert!(said.is_empty(), "{}", String::from_utf8_lossy(&said));
-    staying.says(PROHIBITED);
+    staying.says(NOT_OPENED);
+    assert!(login.log().contains(REFUSED_SOCKET), "{}", login.log());
 }
 
 #[test]
@@ -123,7 +127,8 @@ fn a_local_socket_leads_to_no_socket_of_the_appliance() {
     let forward = format!("{}:{}", ours.display(), theirs.display());
     let staying = Staying::new(login.client(ADMIN), &["-N", "-L", &forward]);
     wait_until("the client's own end", || UnixStream::connect(&ours).is_ok());
-    staying.says(PROHIBITED);
+    staying.says(NOT_OPENED);
+    assert!(login.log().contains(REFUSED_SOCKET), "{}", login.log());
     assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
 }
 
