@@ -30,7 +30,11 @@ pub fn page(console: &mut Console, lines: Vec<String>) {
                     left = if at.is_some() { room(console) } else { Some(0) };
                     continue;
                 }
-                Next::Stop => return,
+                Next::Stop => {
+                    // Where a prompt is, a line begins: who looks for one looks for that.
+                    console.write("\n");
+                    return;
+                }
             };
         }
         left = left.map(|left| left.saturating_sub(rows));
