@@ -98,6 +98,11 @@ pub fn choices(line: &str, access: Access) -> Result<(Vec<Choice>, bool), Syntax
         Some(begun) if choices.is_empty() => {
             Err(SyntaxError { kind: SyntaxErrorKind::CommandLine, at: begun.at })
         }
+        // There are such commands, none of them for this user.
+        None if choices.is_empty() && !complete => Err(SyntaxError {
+            kind: SyntaxErrorKind::CommandLine,
+            at: tokens.first().map_or(0, |first| first.at),
+        }),
         _ => Ok((choices, complete)),
     }
 }
