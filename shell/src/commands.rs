@@ -160,20 +160,23 @@ fn backup(shell: &mut Shell) -> Result<Flow, Vec<Failure>> {
 }
 
 fn help(shell: &mut Shell) -> Flow {
-    const COLUMN: usize = 28;
+    // What is of two lines has its second one here, and what fits beside its help has that there.
+    const COLUMN: usize = 30;
     let access = shell.access;
     for row in grammar::rows().filter(|row| row.access <= access) {
-        let syntax = row.syntax();
-        if syntax.len() < COLUMN {
+        let (syntax, room) = (row.syntax(), details::WIDTH - 2 - COLUMN);
+        if syntax.len() + 2 <= COLUMN && row.help.len() <= room {
             shell.console.line(format!("  {syntax:<COLUMN$}{}", row.help));
-        } else {
-            for (i, part) in wrap(&syntax, 72).into_iter().enumerate() {
-                shell.console.line(format!("  {:indent$}{part}", "", indent = if i > 0 { 4 } else { 0 }));
-            }
-            shell.console.line(format!("  {:COLUMN$}{}", "", row.help));
+            continue;
+        }
+        for (i, part) in wrap(&syntax, 72).into_iter().enumerate() {
+            shell.console.line(format!("  {:indent$}{part}", "", indent = if i > 0 { 4 } else { 0 }));
+        }
+        for part in wrap(row.help, details::WIDTH - 8) {
+            shell.console.line(format!("{:8}{part}", ""));
         }
     }
-    shell.console.line("A word may be cut short as long as it stays the only one; ? lists what may follow.");
+    shell.console.text("A word may be cut short as long as it stays the only one; ? lists what may follow.");
     Flow::Next(Exit::Ok)
 }
 
@@ -186,7 +189,10 @@ pub fn question_mark(shell: &mut Shell, begun: &str) -> Flow {
     let end = complete.then_some(("<cr>", "Run the command"));
     shell.console.begin(Vec::new(), true);
     for (name, help) in choices.into_iter().chain(end) {
-        shell.console.line(format!("  {name:<22}  {help}"));
+        for (i, part) in wrap(help, details::WIDTH - 26).into_iter().enumerate() {
+            let name = if i == 0 { name } else { "" };
+            shell.console.line(format!("  {name:<22}  {part}"));
+        }
     }
     shell.console.end();
     Flow::Next(Exit::Ok)
@@ -211,7 +217,7 @@ pub fn greet(shell: &mut Shell) {
         }
     };
     for warning in &status.warnings {
-        shell.console.line(format!("Warning: {warning}"));
+        shell.console.text(format!("Warning: {warning}"));
     }
     let running = status.job.as_ref().filter(|job| job.outcome.is_none());
     if let Some(job) = running {
@@ -221,7 +227,7 @@ pub fn greet(shell: &mut Shell) {
             job.by,
             job.phase
         ));
-        shell.console.line(match (&job.question, job.confirm_until) {
+        shell.console.text(match (&job.question, job.confirm_until) {
             (Some(_), _) => "It waits for an answer: `show restore` shows its question.".to_owned(),
             (None, Some(until)) => watch::unconfirmed(job.kind, until),
             (None, None) => "`show restore` goes to it.".to_owned(),
@@ -232,13 +238,13 @@ pub fn greet(shell: &mut Shell) {
         let (noun, how) = (noun(last.kind), last.outcome.as_str());
         shell
             .console
-            .line(format!("Last {noun}: {how}, {}. `show restore` has the details.", time(last.ended)));
+            .text(format!("Last {noun}: {how}, {}. `show restore` has the details.", time(last.ended)));
         for failure in last.outcome.failures() {
             shell.console.failure(failure);
         }
     }
     if let Some(failure) = status.checkin.as_ref().and_then(|checkin| checkin.failure.as_ref()) {
-        shell.console.line(format!(
+        shell.console.text(format!(
             "The manager is not told of the restore yet [{}]. `show managers` has the details.",
             failure.code
         ));

@@ -143,7 +143,7 @@ pub fn summary(console: &mut Console, changes: &[DomainChange]) {
         ]
     }));
     console.line("What will change:");
-    for line in table(&rows, &[2, 3, 4]) {
+    for line in table(&rows, &[2, 3, 4], None) {
         console.line(format!("  {line}"));
     }
     for change in changes.iter().filter(|change| change.policy == "remove" && !change.removed.is_empty()) {

@@ -5,7 +5,7 @@ use serde::de::IgnoredAny;
 use uuid::Uuid;
 
 use crate::question::{agreed, heard};
-use crate::show::{describe, field};
+use crate::show::{describe, sentence};
 use crate::text::time;
 use crate::{Exit, Flow, Shell};
 
@@ -13,7 +13,7 @@ pub fn show(shell: &mut Shell) -> Result<Flow, Vec<Failure>> {
     let status: Status = shell.client.get("/v1/status")?;
     holder(shell, "This appliance", status.lock.as_ref());
     if let Some(group) = &status.group {
-        field(
+        sentence(
             shell,
             "HA group",
             format!("{}, this appliance is its {}, {}", group.name, group.role, group.state),
@@ -29,32 +29,36 @@ pub fn show(shell: &mut Shell) -> Result<Flow, Vec<Failure>> {
             "" => "not asked for yet".to_owned(),
             why => format!("asked for {} times in vain: {why}", release.attempts),
         };
-        field(shell, "Release", format!("of restore {} on {}, {state}", release.restore, release.hostname));
+        sentence(
+            shell,
+            "Release",
+            format!("of restore {} on {}, {state}", release.restore, release.hostname),
+        );
     }
     for warning in &status.warnings {
-        shell.console.line(format!("Warning: {warning}"));
+        shell.console.text(format!("Warning: {warning}"));
     }
     Ok(Flow::Next(Exit::Ok))
 }
 
 fn show_member(shell: &mut Shell, member: &MemberView) {
     let MemberView { hostname, role, addresses, state, silence, lock, at, .. } = member;
-    field(shell, "Member", format!("{hostname} ({role}), {}", addresses.join(", ")));
+    sentence(shell, "Member", format!("{hostname} ({role}), {}", addresses.join(", ")));
     match state {
         Some(state) => {
-            field(shell, "Answered", format!("{}, HA state {}", time(*at), HaState::as_str(*state)));
+            sentence(shell, "Answered", format!("{}, HA state {}", time(*at), HaState::as_str(*state)));
             holder(shell, "Its restore lock", lock.as_ref());
         }
-        None => field(shell, "Answered", format!("not, {}: {silence}", time(*at))),
+        None => sentence(shell, "Answered", format!("not, {}: {silence}", time(*at))),
     }
 }
 
 fn holder(shell: &mut Shell, key: &str, lock: Option<&Lock>) {
-    field(shell, key, lock.map_or_else(|| "not locked".to_owned(), describe));
+    sentence(shell, key, lock.map_or_else(|| "not locked".to_owned(), describe));
     if let Some(lock) = lock {
-        field(shell, "Restore", lock.id.to_string());
+        sentence(shell, "Restore", lock.id.to_string());
         if !lock.without.is_empty() {
-            field(shell, "Without", lock.without.join(", "));
+            sentence(shell, "Without", lock.without.join(", "));
         }
     }
 }
@@ -99,7 +103,11 @@ fn what_is_held(shell: &mut Shell, status: &Status) -> Option<Uuid> {
         return Some(lock.id);
     }
     let release = status.releases.first()?;
-    field(shell, "Release", format!("of restore {} on {}, not confirmed", release.restore, release.hostname));
+    sentence(
+        shell,
+        "Release",
+        format!("of restore {} on {}, not confirmed", release.restore, release.hostname),
+    );
     Some(release.restore)
 }
 

@@ -65,10 +65,14 @@ fn hear(
     job: &JobView,
     question: &Question,
 ) -> Result<Option<Secret>, Answered> {
-    let insisting;
+    let (insisting, prompted);
     let (words, echo) = match &question.kind {
         QuestionKind::HostKey(_) => ("Are you sure you want to continue connecting (yes/no/md5)? ", true),
-        QuestionKind::Prompt { prompt, echo } => (prompt.as_str(), *echo),
+        QuestionKind::Prompt { prompt, echo } => {
+            // Scripts wait for `assword: `.
+            prompted = format!("{} ", prompt.trim_end());
+            (prompted.as_str(), *echo)
+        }
         QuestionKind::Confirm => ("Are you sure you want to continue (Y/N): ", true),
         QuestionKind::Override { what, .. } => {
             insisting = format!("Type {what} to go on, or N: ");
@@ -169,7 +173,7 @@ fn give(shell: &mut Shell, question: &Question, answer: Answer) -> Answered {
 }
 
 fn unanswered(shell: &mut Shell, question: &Question) -> Flow {
-    shell.console.line(format!(
+    shell.console.text(format!(
         "No answer was given: the job waits for one until {}. `show restore` returns to the question.",
         time(question.until)
     ));

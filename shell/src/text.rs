@@ -34,6 +34,11 @@ pub fn time(moment: Timestamp) -> String {
     moment.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
+/// The same to the minute, for a column that says that it is UTC.
+pub fn minute(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%d %H:%M").to_string()
+}
+
 /// Breaks text at spaces into lines of at most `width` characters; a longer word has its own line.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -49,24 +54,50 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Rows in columns as wide as their widest cell, two spaces apart; the last column is not padded.
-/// `right` names the columns of numbers.
-pub fn table(rows: &[Vec<String>], right: &[usize]) -> Vec<String> {
+/// Rows in columns as wide as their widest cell, two spaces apart; a row's last column is not padded.
+/// `right` names the columns of numbers. What does not fit into `width` stands in a line of its own below.
+pub fn table(rows: &[Vec<String>], right: &[usize], width: Option<usize>) -> Vec<String> {
+    const INDENT: usize = 4;
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let length = |cell: &String| cell.chars().count();
-    let width = |i: usize| rows.iter().filter_map(|row| row.get(i)).map(length).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().enumerate().map(|(i, cell)| {
-            let width = widths[i];
+    let widest = |i: usize| rows.iter().filter_map(|row| row.get(i)).map(length).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(widest).collect();
+    // Where a line ends: behind the last column that fits.
+    let (mut ends, mut used) = (Vec::new(), 0);
+    for (i, column) in widths.iter().enumerate() {
+        let begins = i == 0 || ends.last() == Some(&i);
+        used += column + if begins { 0 } else { 2 };
+        if !begins && width.is_some_and(|width| used > width) {
+            ends.push(i);
+            used = INDENT + column;
+        }
+    }
+    ends.push(columns);
+    let line = |row: &Vec<String>, from: usize, to: usize| {
+        let cells = (from..to.min(row.len())).map(|i| {
+            let (cell, width) = (&row[i], widths[i]);
             match right.contains(&i) {
                 true => format!("{cell:>width$}"),
                 false => format!("{cell:<width$}"),
             }
         });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        let indent = if from > 0 { INDENT } else { 0 };
+        format!("{:indent$}{}", "", cells.collect::<Vec<_>>().join("  ")).trim_end().to_owned()
     };
-    rows.iter().map(line).collect()
+    let folded = rows.iter().flat_map(|row| {
+        let begins = std::iter::once(0).chain(ends.iter().copied());
+        let lines = begins.zip(&ends).flat_map(|(from, to)| {
+            let line = line(row, from, *to);
+            let room = width.map_or(usize::MAX, |width| width.saturating_sub(INDENT).max(INDENT));
+            match from > 0 && line.chars().count() > room {
+                true => wrap(&line, room).into_iter().map(|part| format!("{:INDENT$}{part}", "")).collect(),
+                false => vec![line],
+            }
+        });
+        let lines: Vec<String> = lines.collect();
+        lines.into_iter().enumerate().filter(|(i, line)| *i == 0 || !line.is_empty()).map(|(_, line)| line)
+    });
+    folded.collect()
 }
 
 #[cfg(test)]
@@ -94,6 +125,15 @@ mod tests {
     fn a_table_lines_up() {
         let rows =
             vec![vec!["a".into(), "1".into(), "x".into()], vec!["bcd".into(), "20".into(), String::new()]];
-        assert_eq!(table(&rows, &[1]), ["a     1  x", "bcd  20"]);
+        assert_eq!(table(&rows, &[1], None), ["a     1  x", "bcd  20"]);
+        assert_eq!(table(&rows, &[1], Some(10)), ["a     1  x", "bcd  20"]);
+    }
+
+    #[test]
+    fn what_of_a_table_does_not_fit_stands_below() {
+        let rows =
+            vec![vec!["a".into(), "1".into(), "x".into(), "y".into()], vec!["bcd".into(), "20".into()]];
+        assert_eq!(table(&rows, &[1], Some(9)), ["a     1", "    x  y", "bcd  20"]);
+        assert_eq!(table(&rows, &[1], Some(3)), ["a", "     1", "    x", "    y", "bcd", "    20"]);
     }
 }

@@ -107,7 +107,7 @@ fn follow(
     }
     if let Some(until) = job.confirm_until.filter(|_| seen.confirm_until.is_none()) {
         seen.confirm_until = Some(until);
-        shell.console.line(unconfirmed(job.kind, until));
+        shell.console.text(unconfirmed(job.kind, until));
     }
     let question = job.question.as_ref().filter(|question| seen.answered != Some(question.number));
     // Before that question every note is shown, these with it.

@@ -2,7 +2,7 @@
 
 use reinstate_api::{Disk, Manager, PublicKey, Time, UserView, Version};
 
-use super::{DONE, Shown, WIDTH, field, lines};
+use super::{DONE, Shown, WIDTH, field, lines, sentence};
 use crate::text::{bytes, span, time};
 use crate::{Shell, details};
 
@@ -39,7 +39,7 @@ pub fn managers(shell: &mut Shell) -> Shown {
         field(shell, "Identifier", &manager.device_uuid);
         field(shell, "Registration", &manager.state);
         for (key, value) in manager.checkin.iter().flat_map(details::checkin) {
-            field(shell, key, value);
+            sentence(shell, key, value);
         }
     }
     DONE
@@ -83,7 +83,7 @@ pub fn time_(shell: &mut Shell) -> Shown {
 
 pub fn disk(shell: &mut Shell) -> Shown {
     let disk: Disk = shell.client.get("/v1/disk")?;
-    let mut rows = vec![["File system", "Size", "Free", "Inodes", "Free"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["File system", "Size", "Free", "Inodes", "Free inodes"].map(str::to_owned).to_vec()];
     for one in &disk.file_systems {
         let inodes = [one.inodes, one.free_inodes].map(|count| count.to_string());
         rows.push([vec![one.path.clone(), bytes(one.size), bytes(one.free)], inodes.to_vec()].concat());

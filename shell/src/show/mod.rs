@@ -28,6 +28,7 @@ pub fn show(shell: &mut Shell, view: View, as_json: bool) -> Shown {
     if as_json {
         let value: Value = match view {
             View::TechSupport => shell.client.post(&route, &json!({}))?,
+            View::Interface(Some(name)) => json!([network::interface_named(shell, &name)?]),
             _ => shell.client.get(&route)?,
         };
         for line in json_lines(&value) {
@@ -107,9 +108,15 @@ pub fn field(shell: &mut Shell, key: &str, value: impl AsRef<str>) {
     shell.console.line(format!("{key:<26}: {}", value.as_ref()));
 }
 
+/// The same of a sentence, which may be longer than a line.
+pub fn sentence(shell: &mut Shell, key: &str, value: impl AsRef<str>) {
+    shell.console.indented(&format!("{key:<26}: "), value);
+}
+
 /// A table, the columns of numbers to the right.
 fn lines(shell: &mut Shell, rows: &[Vec<String>], right: &[usize]) -> Shown {
-    for line in table(rows, right) {
+    let width = shell.console.width();
+    for line in table(rows, right, width) {
         shell.console.line(line);
     }
     DONE

@@ -26,14 +26,10 @@ pub fn network(shell: &mut Shell) -> Shown {
 }
 
 pub fn interfaces(shell: &mut Shell, name: Option<&str>) -> Shown {
-    let all: Vec<InterfaceView> = shell.client.get("/v1/interfaces")?;
-    let wanted: Vec<&InterfaceView> =
-        all.iter().filter(|one| name.is_none_or(|name| one.name == name)).collect();
-    if let (true, Some(name)) = (wanted.is_empty(), name) {
-        let known: Vec<&str> = all.iter().map(|one| one.name.as_str()).collect();
-        let why = format!("there is no interface {name}; there are {}", known.join(", "));
-        return Err(vec![Failure::new(Code::NotFound, why)]);
-    }
+    let wanted = match name {
+        Some(name) => vec![interface_named(shell, name)?],
+        None => shell.client.get("/v1/interfaces")?,
+    };
     for (i, one) in wanted.iter().enumerate() {
         if i > 0 {
             shell.console.line("");
@@ -41,6 +37,14 @@ pub fn interfaces(shell: &mut Shell, name: Option<&str>) -> Shown {
         interface(shell, one);
     }
     DONE
+}
+
+pub fn interface_named(shell: &mut Shell, name: &str) -> Result<InterfaceView, Vec<Failure>> {
+    let all: Vec<InterfaceView> = shell.client.get("/v1/interfaces")?;
+    let known: Vec<&str> = all.iter().map(|one| one.name.as_str()).collect();
+    let why = format!("there is no interface {name}; there are {}", known.join(", "));
+    let found = all.into_iter().find(|one| one.name == name);
+    found.ok_or_else(|| vec![Failure::new(Code::NotFound, why)])
 }
 
 fn interface(shell: &mut Shell, one: &InterfaceView) {

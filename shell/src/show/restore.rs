@@ -2,8 +2,8 @@
 
 use reinstate_api::{HistoryEntry, JobView, Lock, Log, Outcome, Status};
 
-use super::{DONE, Shown, field, lines};
-use crate::text::time;
+use super::{DONE, Shown, field, lines, sentence};
+use crate::text::{minute, time};
 use crate::watch::{ended, noun, watch};
 use crate::{Shell, details};
 
@@ -53,12 +53,12 @@ fn standing(shell: &mut Shell, status: &Status) {
     );
     field(shell, "Generation", format!("{} ({previous})", status.active));
     for (key, value) in status.checkin.iter().flat_map(details::checkin) {
-        field(shell, key, value);
+        sentence(shell, key, value);
     }
     let lock = status.lock.as_ref().map_or_else(|| "not taken".to_owned(), describe);
-    field(shell, "Restore lock", lock);
+    sentence(shell, "Restore lock", lock);
     for warning in &status.warnings {
-        shell.console.line(format!("Warning: {warning}"));
+        shell.console.text(format!("Warning: {warning}"));
     }
 }
 
@@ -132,7 +132,8 @@ pub fn restore_history(shell: &mut Shell) -> Shown {
         shell.console.line("There was no restore on this appliance.");
         return DONE;
     }
-    let mut rows = vec![["Ended", "Job", "Result", "Generation", "By", "Source"].map(str::to_owned).to_vec()];
+    let mut rows =
+        vec![["Ended (UTC)", "Job", "Result", "Generation", "By", "Source"].map(str::to_owned).to_vec()];
     for entry in &history {
         let codes: Vec<&str> = entry.outcome.failures().iter().map(|failure| failure.code.as_str()).collect();
         let result = match codes.is_empty() {
@@ -144,7 +145,7 @@ pub fn restore_history(shell: &mut Shell) -> Shown {
             false => format!("{} to {}", entry.from, entry.to),
         };
         let (kind, by, source) = (noun(entry.kind).to_owned(), entry.by.clone(), entry.source.clone());
-        rows.push(vec![time(entry.ended), kind, result, generation, by, source]);
+        rows.push(vec![minute(entry.ended), kind, result, generation, by, source]);
     }
     lines(shell, &rows, &[])
 }

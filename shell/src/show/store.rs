@@ -4,7 +4,7 @@ use reinstate_api::{BackupEntry, Configuration, Created, DomainChange, NodeArchi
 use serde_json::json;
 
 use super::{DONE, Shown, lines};
-use crate::text::{bytes, time};
+use crate::text::{bytes, minute};
 use crate::{Shell, details};
 
 pub fn backups(shell: &mut Shell) -> Shown {
@@ -13,7 +13,7 @@ pub fn backups(shell: &mut Shell) -> Shown {
         shell.console.line("There are no backups on this appliance. `backup create` makes one.");
         return DONE;
     }
-    let mut rows = vec![["File", "Size", "Date", "Hostname", "Version"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["File", "Size", "Date (UTC)", "Hostname", "Version"].map(str::to_owned).to_vec()];
     for backup in &backups {
         let (hostname, version) = match (&backup.details, &backup.bundle) {
             (Some(about), _) => (
@@ -24,7 +24,7 @@ pub fn backups(shell: &mut Shell) -> Shown {
             (None, None) if backup.partial => (String::new(), "download that has not ended".to_owned()),
             (None, None) => (String::new(), format!("not usable: {}", backup.problem)),
         };
-        rows.push(vec![backup.file.clone(), bytes(backup.bytes), time(backup.modified), hostname, version]);
+        rows.push(vec![backup.file.clone(), bytes(backup.bytes), minute(backup.modified), hostname, version]);
         rows.extend(backup.bundle.iter().flat_map(|bundle| &bundle.archives).map(packed));
     }
     lines(shell, &rows, &[1])?;
@@ -37,7 +37,7 @@ pub fn backups(shell: &mut Shell) -> Shown {
 /// A row for an archive in a bundle.
 fn packed(archive: &NodeArchive) -> Vec<String> {
     let NodeArchive { file, bytes: size, hostname, role, created, version, build, problem, .. } = archive;
-    let date = created.map(time).unwrap_or_default();
+    let date = created.map(minute).unwrap_or_default();
     let version = match problem.as_str() {
         "" => format!("{}, {role}", details::version(version, build)),
         problem => format!("not usable: {problem}"),
@@ -51,7 +51,7 @@ pub fn configurations(shell: &mut Shell) -> Shown {
         shell.console.line("There are no configurations in the store.");
         return DONE;
     }
-    let head = ["Number", "Name", "Created", "Hostname", "Address", "State", "Origin"];
+    let head = ["Number", "Name", "Created (UTC)", "Hostname", "Address", "State", "Origin"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for one in configurations {
         let state = match (one.active, one.previous) {
@@ -63,7 +63,7 @@ pub fn configurations(shell: &mut Shell) -> Shown {
         rows.push(vec![
             one.number.to_string(),
             one.name,
-            time(one.created),
+            minute(one.created),
             one.hostname,
             management,
             state.to_owned(),

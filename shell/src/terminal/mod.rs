@@ -18,6 +18,7 @@ use reinstate_api::{Failure, Secret, one_line};
 use zeroize::Zeroizing;
 
 use crate::signals::{Signals, Wake};
+use crate::text::wrap;
 
 pub use filter::{Filter, choices as filter_choices, split as split_filters};
 use keys::{Key, Keys};
@@ -130,6 +131,11 @@ impl Console {
         self.screen.map(|(columns, _)| columns.unwrap_or(80))
     }
 
+    /// Columns that a terminal has said it has.
+    pub fn width(&self) -> Option<usize> {
+        self.screen.and_then(|(columns, _)| columns)
+    }
+
     /// True once nothing more is typed.
     pub fn has_ended(&self) -> bool {
         self.ended
@@ -170,6 +176,26 @@ impl Console {
         line.truncate(line.trim_end().len());
         if filter::all(&mut self.filters, &line) {
             self.show(line);
+        }
+    }
+
+    /// Writes a sentence: on a terminal that is too narrow for it, in lines that are broken between words.
+    pub fn text(&mut self, text: impl AsRef<str>) {
+        self.indented("", text);
+    }
+
+    /// The same behind a key; each line begins where the first one does.
+    pub fn indented(&mut self, key: &str, text: impl AsRef<str>) {
+        let text = text.as_ref();
+        let indent = key.chars().count();
+        let room = self.width().unwrap_or(usize::MAX).saturating_sub(indent + 1);
+        if text.chars().count() <= room {
+            self.line(format!("{key}{text}"));
+            return;
+        }
+        for (i, part) in wrap(text, room.max(20)).iter().enumerate() {
+            let before = if i == 0 { key } else { "" };
+            self.line(format!("{before:indent$}{part}"));
         }
     }
 

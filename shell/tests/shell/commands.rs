@@ -186,15 +186,15 @@ fn tables_of_backups_and_history_line_up() {
     );
     assert_eq!(
         agent.run(&["-c", "show backups"], b"").1,
-        "File            Size  Date                     Hostname  Version\n\
-         fw-a.tar     1.0 MiB  1970-01-01 00:00:00 UTC  fw-a      7.4.1 (Build 172)\n\
-         x.tar.part  10 bytes  1970-01-01 00:00:00 UTC            download that has not ended\n"
+        "File            Size  Date (UTC)        Hostname  Version\n\
+         fw-a.tar     1.0 MiB  1970-01-01 00:00  fw-a      7.4.1 (Build 172)\n\
+         x.tar.part  10 bytes  1970-01-01 00:00            download that has not ended\n"
     );
     assert_eq!(
         agent.run(&["-c", "show restore history"], b"").1,
-        "Ended                    Job      Result             Generation  By     Source\n\
-         1970-01-01 00:00:00 UTC  restore  failed (declined)  1 to 2      admin  backup fw-a.tar\n\
-         1970-01-01 00:00:00 UTC  restore  succeeded          1 to 2      admin  backup fw-a.tar\n"
+        "Ended (UTC)       Job      Result             Generation  By     Source\n\
+         1970-01-01 00:00  restore  failed (declined)  1 to 2      admin  backup fw-a.tar\n\
+         1970-01-01 00:00  restore  succeeded          1 to 2      admin  backup fw-a.tar\n"
     );
 }
 
@@ -214,11 +214,11 @@ fn a_bundle_is_listed_with_the_archives_in_it() {
     let agent = Agent::start(&[("GET /v1/backups", Reply::Json(200, backups))], vec![]);
     assert_eq!(
         agent.run(&["-c", "show backups"], b"").1,
-        "File                                Size  Date                     Hostname  Version\n\
-         edge.20260105080000.tar.gz       3.0 MiB  1970-01-01 00:00:00 UTC  edge      bundle of archives\n  \
-         a_control_20260105080000.tar   1.0 MiB  1970-01-01 00:00:00 UTC  a         7.4.1 (Build 172), control\n  \
-         b_data_20260105080000.tar     10 bytes                                     not usable: the archive is cut\n\
-         x.tar.gz                        10 bytes  1970-01-01 00:00:00 UTC            not usable: the bundle x.tar.gz: the archive is cut\n\
+        "File                                Size  Date (UTC)        Hostname  Version\n\
+         edge.20260105080000.tar.gz       3.0 MiB  1970-01-01 00:00  edge      bundle of archives\n  \
+         a_control_20260105080000.tar   1.0 MiB  1970-01-01 00:00  a         7.4.1 (Build 172), control\n  \
+         b_data_20260105080000.tar     10 bytes                              not usable: the archive is cut\n\
+         x.tar.gz                        10 bytes  1970-01-01 00:00            not usable: the bundle x.tar.gz: the archive is cut\n\
          `backup extract BUNDLE [NODE]` takes archives out of a bundle.\n"
     );
 }
