@@ -6,9 +6,9 @@
 
 mod arguments;
 mod console;
-mod login;
 mod disk;
 mod hardware;
+mod login;
 mod medium;
 mod qmp;
 mod recording;
@@ -33,11 +33,11 @@ use tempfile::TempDir;
 use crate::outside::{self, Reached};
 
 pub use console::Console;
-pub use login::{FACTORY_PASSWORD, PROMPT};
 pub(crate) use disk::largest_partition;
 use disk::overlay;
 pub use disk::{NOT_MOUNTED, raw_copy, try_with_root, with_root};
 pub use hardware::{Bus, Firmware, Hardware, Link};
+pub use login::{FACTORY_PASSWORD, PROMPT};
 pub use medium::{Format, Medium};
 pub use qmp::Qmp;
 pub use recording::{Entry, Fate, Recording, Write};

@@ -222,8 +222,13 @@ fn a_daemon_taken_over_has_made_live_what_a_backup_could_bring_and_nothing_else(
 fn what_has_rights_has_no_network_and_what_has_the_network_has_no_files() {
     apart("taken-over-helpers", |site| {
         let new = Replacement::boot(site);
+        // It sees the appliance's interfaces, and opens no way to them: IPv4, IPv6, netlink, packets.
+        let root = Taken::over(&new.container, "reinstate-root@.service", "reinstate-root@taken.service");
+        for family in [2, 10, 16, 17] {
+            let said = root.does(&format!("perl -e 'socket(S, {family}, 2, 0) and exit; die \"$!\\n\"'"));
+            assert!(!said.ok && said.out.contains("not supported"), "{family}: {said:?}");
+        }
         for (unit, instance) in [
-            ("reinstate-root@.service", "reinstate-root@taken.service"),
             ("reinstate-check@.service", "reinstate-check@taken.service"),
             ("reinstate-activate.service", "reinstate-activate.service"),
         ] {
