@@ -85,6 +85,8 @@ fn addressing(shell: &mut Shell, title: &str, addressing: &Addressing) {
     }
     if let Some(gateway) = &addressing.gateway {
         field(shell, "Gateway", gateway);
+    } else if addressing.method == Method::Manual {
+        field(shell, "Gateway", "none");
     }
 }
 

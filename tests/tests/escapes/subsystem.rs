@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::process::Stdio;
 
 use reinstate_tests::appliance::Appliance;
-use reinstate_tests::login::{ADMIN, OPERATOR};
+use reinstate_tests::login::{ADMIN, Client, Login, OPERATOR};
 
 use super::attempt::{Mark, by};
 use super::{own, own_of, shared};
@@ -274,11 +274,31 @@ fn an_operator_copies_nothing_in_and_nothing_out() {
     assert_eq!(fs::read_dir(login.backups()).unwrap().count(), 1);
 }
 
-#[test]
-fn an_appliance_that_is_not_set_up_runs_no_command() {
+/// Nobody has answered the questions of its first login.
+fn not_set_up() -> (Login, Client) {
     let fresh =
         Appliance::replacement().file("etc/appliance/device.conf", "UUID=4711\nROLE=standalone\n", 0o644);
-    let (login, client) = own_of(&fresh);
+    own_of(&fresh)
+}
+
+#[test]
+fn an_appliance_that_is_not_set_up_takes_and_shows_no_files() {
+    let (login, client) = not_set_up();
+    let here = tempfile::tempdir().unwrap();
+    let file = here.path().join("x.tar");
+    fs::write(&file, "content").unwrap();
+    fs::write(login.backups().join("there.tar"), "content").unwrap();
+    let said = client.scp(&[file.to_str().unwrap(), "appliance:"]);
+    assert!(!said.ok() && said.err.contains("Permission denied"), "{said:?}");
+    let got = here.path().join("got");
+    let said = client.scp(&["appliance:there.tar", got.to_str().unwrap()]);
+    assert!(!said.ok() && !got.exists(), "{said:?}");
+    assert_eq!(fs::read_dir(login.backups()).unwrap().count(), 1);
+}
+
+#[test]
+fn an_appliance_that_is_not_set_up_runs_no_command() {
+    let (login, client) = not_set_up();
     for command in ["show version", "restore factory", "configure user add bob config", "reboot"] {
         let said = client.ssh_with(&[], &[command], b"YES\nYES\n");
         assert!(said.status == Some(1) && said.out.contains("not set up yet"), "{command}: {said:?}");
