@@ -67,9 +67,9 @@ fn perform(shell: &mut Shell, command: Command) -> Result<Flow, Vec<Failure>> {
         }
         Command::RestoreAbort => {
             let said = "The job was told to end. `show restore` shows how it ended.";
-            tell(shell, "/v1/abort", &json!({}), said)
+            tell_job(shell, "/v1/abort", said)
         }
-        Command::RestoreConfirm => tell(shell, "/v1/confirm", &json!({}), "Confirmed. What is active stays."),
+        Command::RestoreConfirm => tell_job(shell, "/v1/confirm", "Confirmed. What is active stays."),
         Command::TasksAcknowledge => {
             let said = "Acknowledged. `show restore` tells by whom.";
             tell(shell, "/v1/tasks/acknowledge", &json!({}), said)
@@ -141,6 +141,17 @@ fn escaped(name: &str) -> String {
 /// Asks the agent for something that is done when it answers.
 fn tell(shell: &mut Shell, path: &str, body: &impl Serialize, said: &str) -> Result<Flow, Vec<Failure>> {
     shell.client.post::<IgnoredAny>(path, body)?;
+    shell.console.line(said);
+    Ok(Flow::Next(Exit::Ok))
+}
+
+/// Tells the running job what ends it, and waits for that: whoever types on finds it out of the way.
+fn tell_job(shell: &mut Shell, path: &str, said: &str) -> Result<Flow, Vec<Failure>> {
+    let status: Status = shell.client.get("/v1/status")?;
+    shell.client.post::<IgnoredAny>(path, &json!({}))?;
+    if let Some(job) = status.job.filter(|job| job.outcome.is_none()) {
+        watch::wait_for_end(shell, job.id);
+    }
     shell.console.line(said);
     Ok(Flow::Next(Exit::Ok))
 }

@@ -86,6 +86,16 @@ pub fn settle(shell: &mut Shell, id: Uuid) -> Settled {
     }
 }
 
+/// Waits until a job is over, or nothing more is to be heard of it.
+pub fn wait_for_end(shell: &mut Shell, id: Uuid) {
+    let Ok(mut events) = shell.client.events() else { return };
+    while let Event::Status(status) = events.next() {
+        if status.job.is_none_or(|job| job.id != id || job.outcome.is_some()) {
+            return;
+        }
+    }
+}
+
 /// Shows what is new; Some when there is nothing more to watch.
 fn follow(
     shell: &mut Shell,
