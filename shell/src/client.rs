@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use reinstate_api::{Code, Failure, Secret, Session, Status};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -140,7 +141,15 @@ impl Client {
 }
 
 /// A session that the agent knows of.
-pub struct Lasting(#[expect(dead_code, reason = "it is open, and that is all")] UnixStream);
+pub struct Lasting(UnixStream);
+
+impl Lasting {
+    /// It lasts beyond this program, as long as the one that takes its place.
+    pub fn outlives(&self) {
+        // Refused only for a descriptor that is not open.
+        let _ = fcntl(&self.0, FcntlArg::F_SETFD(FdFlag::empty()));
+    }
+}
 
 struct Head {
     status: u16,

@@ -55,7 +55,11 @@ impl History {
     pub fn add(&mut self, line: &str) {
         let Some(line) = parse::without_secrets(line.trim()) else { return };
         let plain = line == reinstate_api::one_line(&line);
-        if line.is_empty() || !plain || self.lines.last() == Some(&line) {
+        if line.is_empty()
+            || !plain
+            || line.contains(char::REPLACEMENT_CHARACTER)
+            || self.lines.last() == Some(&line)
+        {
             return;
         }
         if self.lines.len() == LINES {
@@ -103,8 +107,11 @@ mod tests {
             "configure manager add 192.0.2.1 geheim nat",
             "conf man add 192.0.2.1 geheim2",
             "configure manger add 192.0.2.1 geheim3",
+            "cnfigure manager add 192.0.2.1 geheim4",
+            "\"configure\" manager add 192.0.2.1 geheim5",
             "configure network hostname fw",
             "frobnicate",
+            "show frobnicate",
         ] {
             history.add(line);
         }
@@ -120,10 +127,10 @@ mod tests {
                 "configure manager add 192.0.2.1 *** nat",
                 "conf man add 192.0.2.1 ***",
                 "configure network hostname fw",
-                "frobnicate"
+                "show frobnicate"
             ]
         );
-        assert_eq!(later.back(1), Some("frobnicate"));
+        assert_eq!(later.back(1), Some("show frobnicate"));
         assert_eq!(later.back(6), None);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
@@ -143,7 +150,7 @@ mod tests {
     #[test]
     fn only_the_last_hundred_lines_are_kept() {
         let mut history = History::default();
-        (0..150).for_each(|i| history.add(&format!("line {i}")));
-        assert_eq!((history.lines().len(), history.back(100)), (LINES, Some("line 50")));
+        (0..150).for_each(|i| history.add(&format!("show {i}")));
+        assert_eq!((history.lines().len(), history.back(100)), (LINES, Some("show 50")));
     }
 }

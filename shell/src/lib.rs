@@ -97,6 +97,9 @@ impl Shell {
         match self.client.session(from) {
             Ok((mut session, lasting)) => {
                 self.access = session.access;
+                if !session.expert {
+                    confine::no_new_rights();
+                }
                 self.lasting = Some(lasting);
                 // Root has not come in by the factory's password.
                 session.setup &= !self.is_root;
@@ -160,7 +163,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Shell { client, console, signals, history, access: Access::Config, is_root, lasting: None };
     let exit = match arguments.command {
         Some(command) => {
-            let line = command.into_string().unwrap_or_else(|_| NO_COMMAND.to_owned());
+            let line = command.into_string().ok().filter(|line| line.len() <= terminal::LIMIT);
+            let line = line.unwrap_or_else(|| NO_COMMAND.to_owned());
             match commands::alone(&mut shell, &line) {
                 Flow::Next(exit) | Flow::Leave(exit) => exit,
             }
@@ -172,24 +176,28 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn interactive(shell: &mut Shell) -> Exit {
-    let session = match shell.enter() {
-        Ok(session) => session,
-        Err(failures) => {
-            shell.refused(&failures);
-            return Exit::Failed;
-        }
-    };
-    if !session.expert {
-        confine::no_new_rights();
+    // Clients look for a prompt behind a line's end, the first one too.
+    if shell.console.columns().is_some() {
+        shell.console.line("");
     }
-    shell.console.end_after(Duration::from_secs(session.idle));
-    if session.setup
-        && let Some(exit) = wizard::run(shell)
-    {
+    if let Some(exit) = begin(shell) {
         return exit;
     }
     commands::greet(shell);
     session::run(shell)
+}
+
+/// What comes before the first prompt, as soon as the agent is there. Some where the session ends with it.
+fn begin(shell: &mut Shell) -> Option<Exit> {
+    let session = match shell.enter() {
+        Ok(session) => session,
+        Err(failures) => {
+            shell.refused(&failures);
+            return Some(Exit::Failed);
+        }
+    };
+    shell.console.end_after(Duration::from_secs(session.idle));
+    if session.setup { wizard::run(shell) } else { None }
 }
 
 fn arguments(args: impl Iterator<Item = OsString>) -> Option<Arguments> {

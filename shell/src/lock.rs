@@ -84,6 +84,8 @@ pub fn clear(shell: &mut Shell) -> Result<Flow, Vec<Failure>> {
         shell
             .console
             .line("group may become restored at once. Clear its lock only where it is known to be off.");
+        // A second yes that was typed before this was read is none.
+        shell.console.forget_ahead();
         if !agreed(shell, "Is that appliance known to be off (Y/N): ") {
             return Ok(kept(shell));
         }

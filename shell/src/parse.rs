@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use reinstate_api::Access;
+use reinstate_api::{Access, Override};
 
 use crate::grammar::{self, Command, Completes, Draft, Part, Row};
 use crate::terminal::filter_choices;
@@ -150,15 +150,21 @@ fn has_word(part: &Part, name: &str) -> bool {
     }
 }
 
+fn begins_with(row: &Row, first: &Token) -> bool {
+    matches!(row.parts.first(), Some(Part::Word(word, _)) if first.begins(word))
+}
+
 /// The line as it may be kept: a secret in it is not. None where it may hold one that nobody can find.
 pub fn without_secrets(line: &str) -> Option<String> {
     let tokens = read(line).ok()?;
+    // With a mistake in its first word it could have been any of them.
+    let known = |first: &Token| grammar::rows().any(|row| begins_with(row, first));
+    if !tokens.first().is_none_or(known) {
+        return None;
+    }
     let secret = |row: &&Row| row.has_secret();
-    let begins = |row: &&Row| match (row.parts.first(), tokens.first()) {
-        (Some(Part::Word(word, _)), Some(first)) => first.begins(word),
-        _ => false,
-    };
-    if !grammar::rows().filter(secret).any(|row| begins(&row)) {
+    let begins = |row: &Row| tokens.first().is_some_and(|first| begins_with(row, first));
+    if !grammar::rows().filter(secret).any(begins) {
         return Some(line.to_owned());
     }
     let (mut ways, mut kept) = (starts(), Vec::new());
@@ -231,6 +237,10 @@ fn follow(tokens: &[Token]) -> Result<Vec<Way>, SyntaxError> {
     Ok(ways)
 }
 
+fn is_override(word: &str) -> bool {
+    Override::ALL.into_iter().any(|known| known.as_str() == word)
+}
+
 fn starts() -> Vec<Way> {
     grammar::rows()
         .map(|row| Way { row, left: vec![row.parts], draft: Draft::default(), words: Vec::new() })
@@ -249,6 +259,8 @@ fn step(ways: &[Way], token: &Token) -> Result<Vec<Way>, SyntaxError> {
         for (part, left) in &way.heads().0 {
             let mut draft = way.draft.clone();
             match part {
+                // What goes on against a check is typed in full: by a letter it could be a file's name.
+                Part::Word(word, _) if is_override(word) && token.text != *word => {}
                 Part::Word(word, _) if token.begins(word) => {
                     draft.word(word);
                     words.push(next(left, draft, Some(word)));
@@ -432,6 +444,17 @@ mod tests {
         let (basic, config): (Vec<_>, Vec<_>) = (offered(Access::Basic), offered(Access::Config));
         assert!(basic.contains(&"show") && !basic.contains(&"restore") && config.contains(&"restore"));
         assert_eq!(completions("rest", Access::Basic).words, Vec::<&str>::new());
+    }
+
+    #[test]
+    fn what_goes_on_against_a_check_is_typed_in_full() {
+        let overrides = |line: &str| match command(line) {
+            Command::Restore(request) => request.overrides.len(),
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(overrides("restore remote-manager-backup location h u /backups a"), 0);
+        assert_eq!(overrides("restore remote-manager-backup fw.tar address-in-use-ok"), 1);
+        assert_eq!(error("restore remote-manager-backup fw.tar a").0, SyntaxErrorKind::CommandLine);
     }
 
     #[test]

@@ -198,7 +198,8 @@ pub fn heard(shell: &mut Shell, question: &str) -> Option<String> {
     loop {
         match shell.console.hear(&mut asking, None) {
             Heard::Line(line) => return Some(line.expose().trim().to_owned()),
-            Heard::Unusable => return Some(String::new()),
+            // No value takes it.
+            Heard::Unusable => return Some(char::REPLACEMENT_CHARACTER.to_string()),
             Heard::End | Heard::Interrupt | Heard::Hangup | Heard::Idle => return None,
             _ => {}
         }

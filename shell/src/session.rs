@@ -9,7 +9,13 @@ use crate::{Exit, Flow, NO_COMMAND, Shell, commands};
 /// Reads and runs lines until the end of the input, `exit`, a restart, or too long a silence.
 pub fn run(shell: &mut Shell) -> Exit {
     let mut last = Exit::Ok;
-    while !shell.console.is_gone() {
+    while !shell.console.is_gone() && !shell.console.has_ended() {
+        // Where the agent was away at the login, the session begins once it is back.
+        if shell.lasting.is_none()
+            && let Some(exit) = crate::begin(shell)
+        {
+            return exit;
+        }
         let line = match read(shell) {
             Read::Line(line) => line,
             Read::Again => continue,
@@ -44,11 +50,7 @@ fn read(shell: &mut Shell) -> Read {
             Heard::Line(line) => return Read::Line(line.expose().to_owned()),
             Heard::Unusable => return Read::Line(NO_COMMAND.to_owned()),
             Heard::Interrupt | Heard::Other => return Read::Again,
-            Heard::End | Heard::Hangup => return Read::End,
-            Heard::Idle => {
-                shell.console.line("The session ends: nothing was typed for too long.");
-                return Read::End;
-            }
+            Heard::End | Heard::Hangup | Heard::Idle => return Read::End,
             Heard::Help => {
                 shell.console.below(&mut asking);
                 let before = asking.before().to_owned();
@@ -107,8 +109,10 @@ fn space(shell: &mut Shell, asking: &mut Asking) {
     let before = asking.before().to_owned();
     let Completions { start, words, .. } = parse::completions(&before, shell.access);
     let typed = &before[start..];
+    // Where an argument may stand as well, it is not for a space to decide.
+    let certain = parse::choices(&before, shell.access).is_ok_and(|(choices, _)| choices.len() == 1);
     let rest = match words.as_slice() {
-        [only] if !typed.is_empty() => only.strip_prefix(typed).unwrap_or(""),
+        [only] if certain && !typed.is_empty() => only.strip_prefix(typed).unwrap_or(""),
         _ => "",
     };
     shell.console.put(asking, before.len(), &format!("{rest} "));

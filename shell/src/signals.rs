@@ -1,5 +1,6 @@
 //! Waiting for whatever comes first: input, the agent, or a signal.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,12 @@ pub enum Wake {
 }
 
 /// Ctrl-C as something to wait for, so that it stops a wait and never the shell.
-pub struct Signals(Option<SignalFd>);
+pub struct Signals {
+    heard: Option<SignalFd>,
+    /// The session is being ended: every wait says so from then on.
+    hung_up: Cell<bool>,
+    interrupts: Cell<u64>,
+}
 
 impl Signals {
     /// Takes Ctrl-C, Ctrl-\ and Ctrl-Z away from the process. Call it before there are threads.
@@ -31,24 +37,46 @@ impl Signals {
             blocked.add(signal);
         }
         let mut heard = ending();
-        heard.add(Signal::SIGINT);
+        // Heard and left alone: a program that takes the shell's place must not find them waiting.
+        for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP] {
+            heard.add(signal);
+        }
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        Self(blocked.thread_block().and_then(|()| SignalFd::with_flags(&heard, flags)).ok())
+        let heard = blocked.thread_block().and_then(|()| SignalFd::with_flags(&heard, flags)).ok();
+        Self { heard, hung_up: Cell::new(false), interrupts: Cell::new(0) }
     }
 
     /// Forgets a Ctrl-C that was typed while nothing waited.
     pub fn forget(&self) {
-        if let Some(signals) = &self.0 {
-            while let Ok(Some(_)) = signals.read_signal() {}
+        while self.next().is_some() {}
+    }
+
+    /// How often Ctrl-C was heard: what was typed before it counts no more.
+    pub fn interrupts(&self) -> u64 {
+        self.interrupts.get()
+    }
+
+    /// A signal that has come.
+    fn next(&self) -> Option<Signal> {
+        let signal = self.heard.as_ref()?.read_signal().ok()??;
+        let signal = i32::try_from(signal.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok())?;
+        match signal {
+            Signal::SIGINT => self.interrupts.set(self.interrupts.get() + 1),
+            Signal::SIGHUP | Signal::SIGTERM => self.hung_up.set(true),
+            _ => {}
         }
+        Some(signal)
     }
 
     /// Waits until one of these can be read or has ended; without a limit where `limit` is None.
     pub fn wait(&self, fds: &[BorrowedFd<'_>], limit: Option<Duration>) -> Wake {
         let until = limit.map(|limit| Instant::now() + limit);
         loop {
+            if self.hung_up.get() {
+                return Wake::Hangup;
+            }
             let mut polled: Vec<PollFd> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
-            if let Some(signals) = &self.0 {
+            if let Some(signals) = &self.heard {
                 polled.push(PollFd::new(signals.as_fd(), PollFlags::POLLIN));
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -62,13 +90,13 @@ impl Signals {
                 Ok(_) => {}
             }
             let ready = |fd: &PollFd| fd.any().unwrap_or(true);
-            if polled.get(fds.len()).is_some_and(ready)
-                && let Some(Ok(Some(signal))) = self.0.as_ref().map(SignalFd::read_signal)
-            {
-                return match signal.ssi_signo == Signal::SIGINT as u32 {
-                    true => Wake::Interrupt,
-                    false => Wake::Hangup,
-                };
+            if polled.get(fds.len()).is_some_and(ready) {
+                match self.next() {
+                    Some(Signal::SIGINT) => return Wake::Interrupt,
+                    // The loop's beginning says it.
+                    Some(Signal::SIGHUP | Signal::SIGTERM) => continue,
+                    _ => {}
+                }
             }
             if let Some(first) = polled[..fds.len()].iter().position(ready) {
                 return Wake::Ready(first);

@@ -75,6 +75,10 @@ pub fn expert(shell: &mut Shell) -> Done {
     };
     let term = std::env::var("TERM").unwrap_or_default();
     shell.console.leave_terminal();
+    shell.history.keep();
+    if let Some(lasting) = &shell.lasting {
+        lasting.outlives();
+    }
     let environment = [("PATH", confine::PATH), ("TERM", &term)];
     let error = Command::new(program).args(arguments).env_clear().envs(environment).exec();
     shell.console.line(format!("Error: {program} cannot be started: {error} [io]"));

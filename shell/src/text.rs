@@ -89,7 +89,8 @@ pub fn table(rows: &[Vec<String>], right: &[usize], width: Option<usize>) -> Vec
         let lines = begins.zip(&ends).flat_map(|(from, to)| {
             let line = line(row, from, *to);
             let room = width.map_or(usize::MAX, |width| width.saturating_sub(INDENT).max(INDENT));
-            match from > 0 && line.chars().count() > room {
+            let too_long = width.is_some_and(|width| line.chars().count() > width.max(2 * INDENT));
+            match from > 0 && too_long {
                 true => wrap(&line, room).into_iter().map(|part| format!("{:INDENT$}{part}", "")).collect(),
                 false => vec![line],
             }

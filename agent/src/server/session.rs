@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::Router;
@@ -20,6 +21,9 @@ use super::error::Refused;
 use crate::engine::Engine;
 use crate::facts;
 use crate::profile::{Profile, Sessions};
+
+/// Between two of them.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
 
 /// What the profile's reading says once the first login is over.
 const DONE: &str = "done";
@@ -64,7 +68,11 @@ async fn session(
     let lines = stream::unfold((Some(line + "\n"), open), |(line, open)| async move {
         match line {
             Some(line) => Some((Ok::<_, Infallible>(Bytes::from(line)), (None, open))),
-            None => std::future::pending().await,
+            // Whoever is gone without a word is noticed by writing.
+            None => {
+                tokio::time::sleep(SIGN_OF_LIFE).await;
+                Some((Ok(Bytes::from_static(b"\n")), (None, open)))
+            }
         }
     });
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())

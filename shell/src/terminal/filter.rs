@@ -5,7 +5,7 @@ use regex_lite::{Regex, RegexBuilder};
 use crate::parse::{Choice, SyntaxError, SyntaxErrorKind};
 
 /// A pattern may not grow larger than this, in bytes.
-const SIZE: usize = 64 << 10;
+const SIZE: usize = 16 << 10;
 
 const WORDS: [Choice; 4] = [
     ("include", "Only lines that match"),

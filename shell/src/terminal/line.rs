@@ -49,8 +49,11 @@ impl Line {
         }
     }
 
+    /// A terminal that has another width now shows the line in its own way: no cursor is at its margin.
     pub fn set_columns(&mut self, columns: Option<usize>) {
-        self.columns = columns.filter(|columns| *columns > 1);
+        let columns = columns.filter(|columns| *columns > 1);
+        self.at_margin &= columns == self.columns;
+        self.columns = columns;
     }
 
     pub fn text(&self) -> &str {
@@ -146,6 +149,14 @@ impl Line {
         self.walk(from, to)
     }
 
+    /// What leads behind the line's end; the cursor of the line stays where it is.
+    pub fn passed(&mut self) -> String {
+        let at = self.buffer.pos();
+        let shown = self.left();
+        self.buffer.set_pos(at);
+        shown
+    }
+
     /// What leads from the screen as it was to the screen as it has to be.
     fn shown_after(&mut self, old: &str, cursor: usize) -> String {
         let new = self.text().to_owned();
@@ -198,9 +209,9 @@ impl Line {
         };
         self.at_margin = false;
         if here.0 == there.0 && here.1 != usize::MAX {
-            return "\u{8}".repeat(here.1 - there.1);
+            return "\u{8}".repeat(here.1.saturating_sub(there.1));
         }
-        let up = match here.0 - there.0 {
+        let up = match here.0.saturating_sub(there.0) {
             0 => String::new(),
             rows => format!("\u{1b}[{rows}A"),
         };

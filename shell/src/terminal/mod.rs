@@ -13,7 +13,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use nix::sys::termios::tcgetattr;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{FlushArg, tcflush, tcgetattr};
 use reinstate_api::{Failure, Secret, one_line};
 use zeroize::Zeroizing;
 
@@ -22,7 +23,8 @@ use crate::text::wrap;
 
 pub use filter::{Filter, choices as filter_choices, split as split_filters};
 use keys::{Key, Keys};
-use line::{LIMIT, Line};
+pub use line::LIMIT;
+use line::Line;
 use mode::Mode;
 
 /// What a line of commands begins with. No other line ends like it.
@@ -79,6 +81,8 @@ pub struct Console {
     ended: bool,
     idle: Option<Duration>,
     last_key: Instant,
+    /// Those that were heard of.
+    interrupts: u64,
 }
 
 impl Console {
@@ -99,6 +103,7 @@ impl Console {
             ended: false,
             idle: None,
             last_key: Instant::now(),
+            interrupts: 0,
         }
     }
 
@@ -256,7 +261,10 @@ impl Console {
                 let columns = self.screen.and_then(|(columns, _)| columns);
                 Typed::Edited(Line::new(words, columns, LIMIT))
             }
-            (Some(_), false) => Typed::Keys { typed: hidden_buffer(), too_long: false },
+            (Some(_), false) => {
+                self.forget_ahead();
+                Typed::Keys { typed: hidden_buffer(), too_long: false }
+            }
             (None, _) => {
                 let hidden = if echo { None } else { Mode::hidden(self.input.as_fd()) };
                 let shown = echo && tcgetattr(&self.input).is_ok();
@@ -278,7 +286,7 @@ impl Console {
     /// What follows stands below the line that is being edited.
     pub fn below(&mut self, asking: &mut Asking) {
         if let Typed::Edited(line) = &mut asking.typed {
-            let shown = line.left();
+            let shown = line.passed();
             self.write(&shown);
             self.write("\n");
         }
@@ -312,7 +320,7 @@ impl Console {
                 Taken::Byte(byte) => self.typed(asking, byte),
             };
             if let Some(heard) = heard {
-                self.ended |= matches!(heard, Heard::End | Heard::Hangup | Heard::Idle);
+                self.has_heard(&heard);
                 let ended = matches!(heard, Heard::Line(_) | Heard::Unusable);
                 let goes_on = matches!(
                     heard,
@@ -336,17 +344,58 @@ impl Console {
         loop {
             match self.take(None) {
                 Taken::Byte(byte) => {
-                    if let Some(key) = self.keys.feed(byte) {
+                    if let Some(key) = self.pressed(byte) {
                         return Some(key);
                     }
                 }
-                Taken::Instead(_) => return None,
+                Taken::Instead(heard) => {
+                    self.has_heard(&heard);
+                    return None;
+                }
             }
+        }
+    }
+
+    /// The key that a byte completes.
+    fn pressed(&mut self, byte: u8) -> Option<Key> {
+        let key = self.keys.feed(byte);
+        if let Some(next) = self.keys.back() {
+            self.pending.push_front(next);
+        }
+        key
+    }
+
+    /// Whether the session goes on after this.
+    fn has_heard(&mut self, heard: &Heard) {
+        match heard {
+            Heard::Hangup => self.ended = true,
+            // Ctrl-D at a terminal ends an answer only.
+            Heard::End => self.ended |= self.editing.is_none(),
+            Heard::Idle => {
+                self.ended = true;
+                self.write("\nThe session ends: nothing was typed for too long.");
+            }
+            _ => {}
+        }
+    }
+
+    /// What was typed before it was asked for is no answer.
+    pub fn forget_ahead(&mut self) {
+        if self.screen.is_some() {
+            let _ = tcflush(&self.input, FlushArg::TCIFLUSH);
+            self.pending.clear();
+            self.keys = Keys::default();
         }
     }
 
     fn take(&mut self, other: Option<BorrowedFd<'_>>) -> Taken {
         loop {
+            // As a terminal does, Ctrl-C takes back what was typed before it.
+            if std::mem::replace(&mut self.interrupts, self.signals.interrupts()) != self.signals.interrupts()
+            {
+                self.pending.clear();
+                self.keys = Keys::default();
+            }
             if let Some(byte) = self.pending.pop_front() {
                 return Taken::Byte(byte);
             }
@@ -374,11 +423,12 @@ impl Console {
 
     /// More is typed already: by a script, or by pasting.
     fn is_ahead(&self) -> bool {
-        !self.pending.is_empty()
-            || matches!(self.signals.wait(&[self.input.as_fd()], Some(Duration::ZERO)), Wake::Ready(_))
+        let mut input = [PollFd::new(self.input.as_fd(), PollFlags::POLLIN)];
+        !self.pending.is_empty() || poll(&mut input, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     fn typed(&mut self, asking: &mut Asking, byte: u8) -> Option<Heard> {
+        let key = if matches!(asking.typed, Typed::Lines { .. }) { None } else { self.pressed(byte) };
         match &mut asking.typed {
             Typed::Lines { typed, too_long, .. } => {
                 let swallow = std::mem::replace(&mut self.after_cr, byte == b'\r') && byte == b'\n';
@@ -394,7 +444,7 @@ impl Console {
                     }
                 }
             }
-            Typed::Keys { typed, too_long } => match self.keys.feed(byte)? {
+            Typed::Keys { typed, too_long } => match key? {
                 Key::Enter => Some(whole(typed, *too_long)),
                 Key::Char(c) => {
                     let mut bytes = Zeroizing::new([0; 4]);
@@ -417,10 +467,7 @@ impl Console {
                 Key::Ctrl('D') if typed.is_empty() => Some(Heard::End),
                 _ => None,
             },
-            Typed::Edited(_) => {
-                let key = self.keys.feed(byte)?;
-                self.edited(asking, key)
-            }
+            Typed::Edited(_) => self.edited(asking, key?),
         }
     }
 

@@ -8,13 +8,16 @@ use super::{Console, Heard};
 
 const MORE: &str = "--More--";
 
+/// A terminal of so many rows has nobody in front of it: clients take one so that nothing is cut into pages.
+const NOBODY_S: usize = 200;
+
 /// Shows the lines; where they are more than the terminal has, a page at a time.
 pub fn page(console: &mut Console, lines: Vec<String>) {
     let mut lines = lines.into_iter().peekable();
     let mut left = room(console);
     while let Some(line) = lines.next() {
         let rows = rows(console, &line);
-        if left.is_some_and(|left| left < rows) {
+        if left.is_some_and(|left| left < rows) && !console.is_ahead() {
             left = match more(console) {
                 Next::Page => room(console),
                 Next::Line => Some(rows),
@@ -49,7 +52,7 @@ pub fn page(console: &mut Console, lines: Vec<String>) {
 fn room(console: &mut Console) -> Option<usize> {
     console.measure();
     let (_, rows) = console.screen?;
-    rows.map(|rows| rows - 1)
+    rows.filter(|rows| *rows < NOBODY_S).map(|rows| rows - 1)
 }
 
 fn rows(console: &Console, line: &str) -> usize {

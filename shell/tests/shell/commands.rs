@@ -29,6 +29,14 @@ fn a_line_that_is_no_command_reaches_nobody() {
 }
 
 #[test]
+fn a_line_that_is_too_long_is_no_command() {
+    let agent = Agent::start(&[], vec![]);
+    let line = format!("{}show version", " ".repeat(70_000));
+    let (status, text) = agent.run(&["-c", &line], b"");
+    assert!(status == 2 && text.starts_with("Syntax error: Illegal command line\n"), "{text}");
+}
+
+#[test]
 fn an_agent_that_ends_is_an_error_before_the_commit_and_the_restart_after_it() {
     for (phase, exit, said) in [
         (Phase::Receiving, 3, "Error: the agent has ended [agent-unreachable]"),

@@ -137,7 +137,7 @@ fn ctrl_c_returns_to_the_prompt_even_from_a_password() {
 fn a_terminal_that_cannot_is_sent_no_escape_sequence() {
     let agent = restore(vec![]);
     let mut terminal = Terminal::open(&agent, "dumb");
-    assert_eq!(terminal.expect("> "), "");
+    assert_eq!(terminal.expect("> "), "\r\n");
     terminal.send("show managers\r");
     assert_eq!(terminal.expect("\r\n> "), "show managers\r\nNo managers configured.");
     terminal.send("\u{3}");
@@ -150,7 +150,7 @@ fn a_terminal_that_cannot_is_sent_no_escape_sequence() {
 fn an_editing_terminal_echoes_what_is_typed_and_nothing_else() {
     let agent = restore(vec![]);
     let mut terminal = Terminal::open(&agent, "xterm");
-    assert_eq!(terminal.expect("> "), "");
+    assert_eq!(terminal.expect("> "), "\r\n");
     for key in "show managers".chars() {
         terminal.send(&key.to_string());
         assert_eq!(terminal.expect(&key.to_string()), "");
@@ -207,6 +207,45 @@ fn a_question_mark_acts_at_once_and_the_line_is_there_again() {
     // In a quoted word it is a character.
     terminal.send("show \"a?b\"\r");
     terminal.expect("Illegal command line");
+}
+
+#[test]
+fn a_question_mark_asks_about_what_stands_before_the_cursor_which_stays() {
+    let agent = restore(vec![]);
+    let mut terminal = Terminal::open(&agent, "vt100");
+    terminal.expect("> ");
+    terminal.send("show managers\u{1}\u{1b}[C\u{1b}[C?");
+    let shown = terminal.expect("> show managers");
+    assert!(shown.contains("  show ") && shown.contains("  shutdown "), "{shown}");
+    terminal.send("o\r");
+    terminal.expect("shoow managers");
+}
+
+#[test]
+fn ctrl_c_takes_back_what_was_typed_before_it() {
+    let agent = restore(vec![say(password(1)), Step::Hold]);
+    let mut terminal = Terminal::open(&agent, "vt100");
+    terminal.expect("> ");
+    terminal.send("restore remote-manager-backup fw-a.tar\rbackup delete a\rrestore abort\r");
+    terminal.expect("password: ");
+    terminal.send("\u{3}");
+    terminal.expect("Watching stopped; the job goes on.");
+    terminal.expect("> ");
+    terminal.send("show managers\r");
+    terminal.expect("No managers configured.\r\n");
+    assert_eq!(agent.changes().len(), 1, "{:?}", agent.changes());
+}
+
+#[test]
+fn a_byte_that_is_no_text_keeps_no_line_from_ending() {
+    let agent = restore(vec![]);
+    let mut terminal = Terminal::open(&agent, "vt100");
+    terminal.expect("> ");
+    terminal.keys.write_all(b"show managers \xe9\r").unwrap();
+    terminal.expect("Syntax error: Illegal command line\r\n");
+    terminal.expect("> ");
+    terminal.send("show managers\r");
+    terminal.expect("No managers configured.\r\n");
 }
 
 #[test]

@@ -113,7 +113,13 @@ fn an_sshd_directive_that_runs_a_program_is_refused() {
 #[test]
 fn a_drop_in_of_sshd_that_runs_a_program_is_refused() {
     let path = "etc/ssh/sshd_config.d/90-more.conf";
-    for line in ["AuthorizedKeysCommand /tmp/run-me", "Subsystem sftp /tmp/run-me"] {
+    for line in [
+        "AuthorizedKeysCommand /tmp/run-me",
+        "Subsystem sftp /tmp/run-me",
+        "Force\"Command\" /tmp/run-me",
+        "Allow\"TcpForwarding\" yes",
+        "PidFile /etc/passwd",
+    ] {
         refused(|forge| forge.put("ssh", path, &format!("{line}\n")).unwrap())
             .alone(Code::LineRefused, &["/etc/ssh/sshd_config.d/90-more.conf", line]);
     }
