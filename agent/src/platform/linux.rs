@@ -1,7 +1,5 @@
 //! A real appliance: systemd starts what needs rights, logind reboots.
 
-use std::path::PathBuf;
-
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use reinstate_api::{Created, Failure, HaState, InterfaceView, JobKind, UserView};
@@ -36,8 +34,8 @@ pub struct Linux {
 
 impl Linux {
     pub fn new(program: Program, management: String) -> Self {
-        let requests = |socket: &str| Requests { socket: PathBuf::from(socket) };
-        Self { root: requests(ROOT), check: requests(CHECK), network: requests(NETWORK), program, management }
+        let [root, check, network] = [ROOT, CHECK, NETWORK].map(Requests::new);
+        Self { root, check, network, program, management }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reinstate_api::{Code, Failure};
@@ -12,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::process::{MAX_ANSWER, TIME_LIMIT};
@@ -21,6 +23,24 @@ const MAX_REQUEST: u64 = 16 << 10;
 
 /// The other side has so long to send its request.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
+
+/// Together they are fewer than systemd starts (`MaxConnections=`): it drops what is beyond that.
+const LOOKS: usize = 4;
+const WORKS: usize = 3;
+
+/// What only looks, or only tells people. It waits for its like, and never keeps anything else waiting.
+const LOOKING: [&str; 10] = [
+    "facts",
+    "ha-state",
+    "inactive",
+    "lock-service",
+    "log",
+    "manager-credentials",
+    "membership",
+    "people",
+    "scan",
+    "warn",
+];
 
 /// A verb of the agent, and its values.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,10 +60,17 @@ enum Answer<T> {
 /// Where requests are sent to.
 #[derive(Clone, Debug)]
 pub struct Requests {
-    pub socket: PathBuf,
+    socket: PathBuf,
+    looks: Arc<Semaphore>,
+    works: Arc<Semaphore>,
 }
 
 impl Requests {
+    pub fn new(socket: impl Into<PathBuf>) -> Self {
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self { socket: socket.into(), looks: places(LOOKS), works: places(WORKS) }
+    }
+
     /// Has a verb done, and waits for its end.
     pub async fn run<T: DeserializeOwned>(&self, verb: &str, values: &[String]) -> Result<T, Failure> {
         let broken = |why: String| Failure::new(Code::Internal, format!("the process for `{verb}` {why}"));
@@ -53,17 +80,17 @@ impl Requests {
         let request = Request { verb: verb.to_owned(), values: values.to_vec() };
         let mut line = serde_json::to_vec(&request).map_err(|e| broken(e.to_string()))?;
         line.push(b'\n');
-        let exchange = async {
-            let mut stream = UnixStream::connect(&self.socket).await?;
-            stream.write_all(&line).await?;
-            stream.shutdown().await?;
-            // There may be a key in it; large enough, so that no copy of it stays behind where it grew.
-            let mut answer = Zeroizing::new(Vec::with_capacity(64 << 10));
-            stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
-            Ok(answer)
-        };
-        let answer = tokio::time::timeout(TIME_LIMIT, exchange)
+        let places = if LOOKING.contains(&verb) { &self.looks } else { &self.works };
+        let place = places.clone().acquire_owned().await.map_err(|e| broken(e.to_string()))?;
+        let socket = self.socket.clone();
+        // The process goes on where nobody waits for it any more, and so it keeps its place.
+        let exchange = tokio::spawn(async move {
+            let _place = place;
+            tokio::time::timeout(TIME_LIMIT, exchange(socket, line)).await
+        });
+        let answer = exchange
             .await
+            .map_err(|_| broken("is waited for no more".into()))?
             .map_err(|_| broken(format!("did not end within {} s", TIME_LIMIT.as_secs())))?
             .map_err(cannot)?;
         if answer.is_empty() {
@@ -74,6 +101,16 @@ impl Requests {
             Answer::Failed(failure) => Err(failure),
         }
     }
+}
+
+async fn exchange(socket: PathBuf, line: Vec<u8>) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut stream = UnixStream::connect(&socket).await?;
+    stream.write_all(&line).await?;
+    stream.shutdown().await?;
+    // There may be a key in it; large enough, so that no copy of it stays behind where it grew.
+    let mut answer = Zeroizing::new(Vec::with_capacity(64 << 10));
+    stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
+    Ok(answer)
 }
 
 /// Reads the one request on standard input.
@@ -99,4 +136,60 @@ pub fn answer(result: Result<impl Serialize, Failure>) -> Result<(), Failure> {
         .and_then(|()| out.write_all(b"\n"))
         .and_then(|()| out.flush())
         .map_err(|e| Failure::io("cannot answer", &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    async fn verb_of(stream: &mut UnixStream) -> String {
+        let mut line = Vec::new();
+        stream.read_to_end(&mut line).await.unwrap();
+        serde_json::from_slice::<Request>(&line).unwrap().verb
+    }
+
+    #[tokio::test]
+    async fn however_many_look_the_job_finds_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("root.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let requests = Requests::new(socket);
+        let ask = |verb: &'static str| {
+            let requests = requests.clone();
+            tokio::spawn(async move { requests.run::<()>(verb, &[]).await })
+        };
+        let mut looking: Vec<_> = (0..9).map(|_| ask("log")).collect();
+        let mut held = Vec::new();
+        for _ in 0..LOOKS {
+            held.push(listener.accept().await.unwrap().0);
+        }
+        // Whoever goes away leaves the process behind, and its place with it.
+        looking.iter().for_each(|look| look.abort());
+        looking.clear();
+        looking.push(ask("log"));
+        let activating = ask("activate-now");
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert_eq!(verb_of(&mut stream).await, "activate-now");
+        stream.write_all(b"{\"done\":null}").await.unwrap();
+        drop(stream);
+        activating.await.unwrap().unwrap();
+        let more = tokio::time::timeout(Duration::from_millis(100), listener.accept()).await;
+        assert!(more.is_err(), "no more than {LOOKS} look at once");
+        held[0].write_all(b"{\"done\":null}").await.unwrap();
+        held.remove(0);
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert_eq!(verb_of(&mut stream).await, "log");
+        stream.write_all(b"{\"done\":null}").await.unwrap();
+        drop(stream);
+        looking.remove(0).await.unwrap().unwrap();
+    }
+
+    #[test]
+    fn systemd_starts_more_than_are_asked_for() {
+        let socket = include_str!("../../../systemd/reinstate-root.socket");
+        let most = socket.lines().find_map(|line| line.strip_prefix("MaxConnections=")).unwrap();
+        assert!(most.parse::<usize>().unwrap() > LOOKS + WORKS);
+    }
 }
