@@ -31,8 +31,10 @@ pub fn refuse_other_lists(path: &TreePath, text: &str) -> Result<(), Failure> {
 /// Is this a key of this algorithm?
 pub fn key(algorithm: &str, key: &str) -> Result<(), Failure> {
     let parsed = russh::keys::PublicKey::from_openssh(&format!("{algorithm} {key}"));
+    // After the key a comment would be taken too, with whatever lines are in it.
+    let is_bare = key.chars().all(|c| c.is_ascii_alphanumeric() || "+/=".contains(c));
     match parsed {
-        Ok(parsed) if parsed.algorithm().as_str() == algorithm => Ok(()),
+        Ok(parsed) if is_bare && parsed.algorithm().as_str() == algorithm => Ok(()),
         _ => Err(Failure::new(
             Code::BadRequest,
             format!("'{}' is no key of the algorithm '{}'", one_line(key), one_line(algorithm)),
@@ -114,6 +116,17 @@ mod tests {
             assert!(failure.message.contains("etc/ssh/sshd_config, line"), "{failure}");
         }
         refuse_other_lists(&path, "# AllowUsers admin\nAllowGroups x\nDenyUsers y\n").unwrap();
+    }
+
+    #[test]
+    fn a_key_brings_no_line_of_its_own_into_the_file() {
+        let good = "AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+        key("ssh-ed25519", good).unwrap();
+        key("ssh-rsa", good).unwrap_err();
+        for more in [" comment", " a\n* ssh-ed25519 AAAA", "\n", " ", "\t"] {
+            let failure = key("ssh-ed25519", &format!("{good}{more}")).unwrap_err();
+            assert_eq!(failure.code, Code::BadRequest, "{more:?}");
+        }
     }
 
     const KEYS: &str = "# servers\nbackup.example,192.0.2.40 ssh-ed25519 AAAA1 old\n@revoked backup.example ssh-ed25519 AAAA9\n\
