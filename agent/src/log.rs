@@ -4,7 +4,9 @@
 //! it means and what to do (`journalctl -x`).
 
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 
+use nix::fcntl::OFlag;
 use reinstate_api::{Code, Failure};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -39,7 +41,9 @@ pub fn on_console(failure: &Failure) {
 
 /// For whoever waits at the machine's console; without one there is the journal.
 pub fn tell_console(text: &str) {
-    let console = std::fs::OpenOptions::new().write(true).open("/dev/console");
+    // One that is held with Ctrl-S, or that nobody reads, holds nothing up.
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let console = std::fs::OpenOptions::new().write(true).custom_flags(flags.bits()).open("/dev/console");
     if let Ok(mut console) = console {
         let _ = write!(console, "\r\nreinstate: {text}\r\n");
     }

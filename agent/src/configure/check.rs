@@ -37,7 +37,9 @@ pub fn check(request: &ConfigureRequest, profile: &Profile, by: &str, access: Ac
         return Err(bad(format!("confirm-within is {minutes} minutes, of {least} to {most}")));
     }
     let own = |change: &Change| matches!(change, Change::Password { user, .. } if user.as_deref().is_none_or(|user| user == by));
-    if access < Access::Config && (request.setup || !request.changes.iter().all(own)) {
+    // Whoever may only look keeps no job waiting either.
+    let more = request.setup || request.confirm_within.is_some() || !request.changes.iter().all(own);
+    if access < Access::Config && more {
         return Err(Failure::new(
             Code::Forbidden,
             format!("'{by}' may look, and change the own password alone"),

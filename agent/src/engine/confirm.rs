@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use reinstate_api::{
-    CONFIGURE_WITHIN, CONFIRM_WITHIN, Code, ConfigureRequest, Failure, JobKind, RestoreRequest,
+    CONFIGURE_WITHIN, CONFIRM_WITHIN, Change, Code, ConfigureRequest, Failure, JobKind, RestoreRequest,
 };
 
 use super::Engine;
@@ -28,7 +28,9 @@ pub(super) fn check(request: &RestoreRequest) -> Result<(), Failure> {
 /// Minutes within which a change of the configuration has to be confirmed.
 pub(super) fn wanted(request: &ConfigureRequest) -> Option<u32> {
     let risky = request.changes.iter().any(is_risky);
-    match request.setup {
+    // A password keeps nobody out who has just typed it; to wait for that would only keep everything else away.
+    let passwords = request.changes.iter().all(|change| matches!(change, Change::Password { .. }));
+    match request.setup || passwords {
         true => None,
         false => request.confirm_within.or(risky.then_some(CONFIGURE_WITHIN)),
     }
@@ -102,13 +104,33 @@ pub(super) async fn stays(context: &Context) -> Result<bool, Failure> {
         let until = Timestamp::now() + SignedDuration::from_secs(left as i64);
         context.show(|view| view.confirm_until = Some(until));
         engine.refresh();
-        engine
-            .log("the sessions cannot be warned", engine.parts().platform.warn(left, context.job.kind).await);
+        // The time runs, however long that takes.
+        let (warning, kind) = (engine.clone(), context.job.kind);
+        tokio::spawn(async move {
+            let warned = warning.parts().platform.warn(left, kind).await;
+            warning.log("the sessions cannot be warned", warned);
+        });
         tracing::warn!(code = %late.code, "{left} s are left to confirm what was changed");
         let next = WARNINGS.into_iter().find(|warning| *warning < left).unwrap_or(0);
         tokio::select! {
             () = &mut confirmed => {}
             () = tokio::time::sleep(Duration::from_secs(left - next)) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reinstate_api::Secret;
+
+    use super::*;
+
+    #[test]
+    fn nothing_waits_for_a_password_to_be_confirmed() {
+        let password = || Change::Password { user: None, password: Secret::new("x".into()) };
+        let host = || Change::Hostname("fw".into());
+        let within = |changes| wanted(&ConfigureRequest { changes, confirm_within: Some(9), setup: false });
+        assert_eq!(within(vec![password(), password()]), None);
+        assert_eq!(within(vec![password(), host()]), Some(9));
     }
 }

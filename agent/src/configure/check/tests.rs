@@ -119,6 +119,9 @@ fn whoever_may_only_look_changes_the_own_password_and_nothing_else() {
     assert_eq!(allowed(password(Some("admin")), false), Err(Code::Forbidden));
     assert_eq!(allowed(password(None), true), Err(Code::Forbidden));
     assert_eq!(allowed(Change::Hostname("fw".into()), false), Err(Code::Forbidden));
+    let waiting = ConfigureRequest { confirm_within: Some(1440), ..request(password(None)) };
+    let failure = check(&waiting, &profile(), "alice", Access::Basic).unwrap_err();
+    assert_eq!(failure.code, Code::Forbidden, "nothing else could be done for a day");
 }
 
 #[test]
