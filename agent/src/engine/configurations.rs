@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use reinstate_api::{Code, Configuration, DomainChange, Failure, JobKind, one_line};
 use uuid::Uuid;
 
+use super::flow::ended_early;
 use super::{Engine, Work};
 use crate::diff;
 use crate::state::State;
@@ -99,6 +100,14 @@ impl Engine {
             .iter()
             .filter(|number| !kept.contains(number))
             .try_for_each(|number| parts.store.remove(*number))
+    }
+
+    /// The same beside everything else.
+    pub(super) async fn prune_beside(&self) {
+        let engine = self.clone();
+        let pruned = tokio::task::spawn_blocking(move || engine.prune());
+        let pruned = pruned.await.unwrap_or_else(|_| Err(ended_early()));
+        self.log("old generations cannot be removed", pruned);
     }
 
     fn kept(&self, state: &State) -> Result<BTreeSet<u64>, Failure> {

@@ -17,6 +17,9 @@ use crate::state::State;
 /// Between two looks at the appliance's health.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// Before what could not be decided is decided again.
+const AGAIN: Duration = Duration::from_secs(5);
+
 impl Engine {
     /// Brings the record, the store and the lock to where the last run's end left them, and goes on
     /// with the job that a reboot was part of.
@@ -128,65 +131,71 @@ impl Engine {
     }
 }
 
-/// Decides on the generation that was activated: it stays, or the job goes back.
+/// Decides on the generation that was activated: it stays, or the job goes back. What stands in the way of that, for
+/// instance a full disk, may pass: nobody else would decide.
 pub(super) async fn decide(context: &Context) {
-    let engine = &context.engine;
-    let decided = async {
-        let switch = match engine.parts().state.read()?.running()?.stage {
-            Stage::Activated(switch) => switch,
-            // Activation has found neither whole.
-            _ => {
-                engine.refresh();
-                return Ok(());
-            }
-        };
-        context.show(|view| view.phase = Phase::Finishing);
-        let held = Held::resume(&engine.peers().lock, context.job.id);
-        engine.log("the restore lock", held.and_then(|held| held.set_phase(Phase::Finishing)));
-        let mut failures = health(context, &switch).await;
-        // Whose a lost address is matters no more on the way back.
-        if failures.is_empty() && switch.back.is_empty() && context.job.kind == JobKind::Restore {
-            failures = address::conflicts(context, switch.target).await;
+    let mut told = String::new();
+    while let Err(failure) = decide_now(context).await {
+        if failure.message != told {
+            crate::log::error(&failure);
+            context.note(failure.message.clone());
+            told = failure.message;
         }
-        if !failures.is_empty() && switch.back.is_empty() {
-            for failure in &failures {
-                crate::log::error(failure);
-                context.note(failure.message.clone());
-            }
-            context.record(|job| job.go_back(failures))?;
-            go_back(context).await;
-            return Ok(());
-        }
-        for failure in failures {
-            tracing::warn!(code = %failure.code, "after going back: {failure}");
-        }
-        if !confirm::stays(context).await? {
-            go_back(context).await;
-            return Ok(());
-        }
-        let role = present_role(engine).await;
-        if role == Role::Control {
-            rejoined(context, role).await;
-        }
-        engine.release(Some(context.job.id));
-        let managed = engine.is_managed(switch.target);
-        let ended = engine.record(|state| {
-            let entry = state.finish(Timestamp::now())?;
-            state.follow(&entry, managed);
-            Ok(entry)
-        });
-        engine.part_from_members().await;
-        flow::conclude(context, ended);
-        engine.log("old generations cannot be removed", engine.prune());
-        if role != Role::Control {
-            rejoined(context, role).await;
-        }
-        Ok::<_, Failure>(())
-    };
-    if let Err(failure) = decided.await {
-        crate::log::error(&failure);
-        context.note(failure.message);
+        tokio::time::sleep(AGAIN).await;
     }
+}
+
+async fn decide_now(context: &Context) -> Result<(), Failure> {
+    let engine = &context.engine;
+    let Some(job) = engine.parts().state.read()?.job else { return Ok(()) };
+    let Stage::Activated(switch) = job.stage else {
+        // Activation has found neither whole.
+        engine.refresh();
+        return Ok(());
+    };
+    context.show(|view| view.phase = Phase::Finishing);
+    let held = Held::resume(&engine.peers().lock, context.job.id);
+    engine.log("the restore lock", held.and_then(|held| held.set_phase(Phase::Finishing)));
+    let mut failures = health(context, &switch).await;
+    // Whose a lost address is matters no more on the way back.
+    if failures.is_empty() && switch.back.is_empty() && context.job.kind == JobKind::Restore {
+        failures = address::conflicts(context, switch.target).await;
+    }
+    if !failures.is_empty() && switch.back.is_empty() {
+        for failure in &failures {
+            crate::log::error(failure);
+            context.note(failure.message.clone());
+        }
+        context.record(|job| job.go_back(failures))?;
+        go_back(context).await;
+        return Ok(());
+    }
+    for failure in failures {
+        tracing::warn!(code = %failure.code, "after going back: {failure}");
+    }
+    if !confirm::stays(context).await? {
+        go_back(context).await;
+        return Ok(());
+    }
+    let role = present_role(engine).await;
+    if role == Role::Control {
+        rejoined(context, role).await;
+    }
+    engine.release(Some(context.job.id));
+    let managed = engine.is_managed(switch.target);
+    let entry = engine.record(|state| {
+        let entry = state.finish(Timestamp::now())?;
+        state.follow(&entry, managed);
+        Ok(entry)
+    })?;
+    engine.part_from_members().await;
+    // Before the next job can begin, whose generations nothing needs yet.
+    engine.prune_beside().await;
+    context.ended(&entry);
+    if role != Role::Control {
+        rejoined(context, role).await;
+    }
+    Ok(())
 }
 
 /// As the job came: what was activated without a reboot goes without one.
