@@ -18,7 +18,7 @@ use crate::peers::GroupHeld;
 use crate::store::Generation;
 
 /// A restart that takes longer does not come.
-const RESTART: Duration = Duration::from_secs(5 * 60);
+pub(super) const RESTART: Duration = Duration::from_secs(5 * 60);
 
 /// Between the announcement of the reboot and the reboot: whoever watches hears of it.
 pub(super) const FAREWELL: Duration = Duration::from_secs(1);

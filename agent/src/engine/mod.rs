@@ -277,7 +277,8 @@ impl Engine {
     fn busy(&self) -> Failure {
         match self.inner.view.borrow().job.as_ref().filter(|job| job.outcome.is_none()) {
             Some(job) => busy_with(&job.kind.to_string(), job.id, job.phase),
-            None => Failure::new(Code::Busy, "a backup is being made").hint("try again when it is done"),
+            None => Failure::new(Code::Busy, "a backup is being made, or a restart was asked for")
+                .hint("try again when it is done"),
         }
     }
 

@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 use reinstate_api::Failure;
 
-use super::flow::FAREWELL;
+use super::flow::{FAREWELL, RESTART};
 use super::{Engine, busy_with};
 use crate::job::Stage;
 use crate::platform::Platform;
@@ -27,21 +27,22 @@ impl Engine {
         what: &'static str,
         ask: for<'p> fn(&'p dyn Platform) -> BoxFuture<'p, Result<(), Failure>>,
     ) -> Result<(), Failure> {
-        // No job begins until it is asked for.
-        let alone = self.reserve()?;
-        match self.parts().state.read()?.job {
+        let alone = match self.parts().state.read()?.job {
             // Where neither configuration could be made whole, the next boot tries again.
-            Some(job) if !matches!(job.stage, Stage::Broken(_)) => {
-                return Err(busy_with(job.kind.as_str(), job.id, job.phase()));
-            }
-            _ => {}
-        }
+            Some(job) if matches!(job.stage, Stage::Broken(_)) => None,
+            Some(job) => return Err(busy_with(job.kind.as_str(), job.id, job.phase())),
+            None => Some(self.reserve()?),
+        };
         tracing::warn!(by, "{what} asked for");
         let engine = self.clone();
         tokio::spawn(async move {
             // The answer is out before this process is ended.
             tokio::time::sleep(FAREWELL).await;
             let asked = ask(&*engine.parts().platform).await;
+            // No job begins that the end of this process would break off.
+            if asked.is_ok() && alone.is_some() {
+                tokio::time::sleep(RESTART).await;
+            }
             engine.log(&format!("the {what} that an admin asked for has not come"), asked);
             drop(alone);
         });
