@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use reinstate_api::{Ipv4, Ipv6};
 
-use file::File;
+use file::{File, Section};
 
 const NETWORK: &str = "Network";
 
@@ -111,8 +111,13 @@ fn addressing(file: &mut File, family: Family, addresses: Vec<String>, gateways:
     let is = |value: &str| family_of(value) == Some(family);
     file.drop_sections("Address", |section| section.value("Address").is_some_and(is));
     let everywhere = |to: Option<&str>| to.is_none_or(|to| matches!(to, "0.0.0.0/0" | "::/0"));
+    // One of those with more to say than where everything goes is somebody's routing policy.
+    let policy =
+        |section: &Section<'_>| ["Table", "Source", "Metric"].iter().any(|key| section.value(key).is_some());
     file.drop_sections("Route", |section| {
-        section.value("Gateway").is_some_and(is) && everywhere(section.value("Destination"))
+        section.value("Gateway").is_some_and(is)
+            && everywhere(section.value("Destination"))
+            && !policy(section)
     });
     for (key, wanted) in [("Address", addresses), ("Gateway", gateways)] {
         let values = file.values(NETWORK, key);

@@ -30,6 +30,10 @@ impl Section<'_> {
 }
 
 impl Line {
+    fn is_comment(&self) -> bool {
+        matches!(self.kind, Kind::Other) && !self.text.trim().is_empty()
+    }
+
     fn setting(&self, name: &str) -> Option<&str> {
         match &self.kind {
             Kind::Setting { key, value } if key == name => Some(value),
@@ -133,7 +137,7 @@ impl File {
         }
     }
 
-    /// Takes whole sections away.
+    /// Takes whole sections away, but no comment behind the last setting: it may be about what follows.
     pub fn drop_sections(&mut self, name: &str, goes: impl Fn(&Section<'_>) -> bool) {
         let gone: Vec<usize> = self
             .numbers(name)
@@ -142,7 +146,21 @@ impl File {
                 goes(&Section(self.lines.iter().filter(|line| line.section == *number).collect()))
             })
             .collect();
-        self.lines.retain(|line| !gone.contains(&line.section));
+        let mut at = 0;
+        while at < self.lines.len() {
+            let section = self.lines[at].section;
+            let length = self.lines[at..].iter().take_while(|line| line.section == section).count();
+            if !gone.contains(&section) {
+                at += length;
+                continue;
+            }
+            let lines = &self.lines[at..at + length];
+            let last = lines.iter().rposition(|line| !matches!(line.kind, Kind::Other)).unwrap_or(0);
+            let comment = lines.iter().skip(last).position(|line| line.is_comment());
+            let goes = comment.map_or(length, |comment| last + comment);
+            self.lines.drain(at..at + goes);
+            at += length - goes;
+        }
     }
 
     fn numbers(&self, name: &str) -> Vec<usize> {

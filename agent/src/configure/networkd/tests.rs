@@ -132,3 +132,19 @@ fn dns_servers_and_search_domains_replace_those_before_and_none_take_them_away()
     assert_eq!(domains(&set, "m", &[]), "[Network]\nDomains=~corp.example\n");
     assert_eq!(domains("[Network]\nDomains=old.example\n", "m", &[]), "[Network]\n");
 }
+
+#[test]
+fn a_section_that_goes_takes_no_comment_with_it_that_follows_nor_a_route_of_a_policy() {
+    let file = "[Network]\nDHCP=no\n\n[Address]\n# inside\nAddress=192.0.2.10/24\n\n# of the route\n[Route]\nGateway=192.0.2.1\n\n\
+        # of the policy\n[Route]\nGateway=192.0.2.9\nTable=7\n\n[Route]\nGateway=192.0.2.1\n; the end\n";
+    let after = ipv4(file, "management0", &manual4());
+    assert_eq!(
+        after,
+        "[Network]\nDHCP=no\nAddress=198.51.100.7/25\nGateway=198.51.100.1\n\n# of the route\n# of the policy\n\
+         [Route]\nGateway=192.0.2.9\nTable=7\n\n; the end\n"
+    );
+    for key in ["Metric=5", "Source=192.0.2.10"] {
+        let route = format!("[Route]\nGateway=192.0.2.1\n{key}\n");
+        assert!(ipv4(&route, "management0", &manual4()).contains(&route), "{key}");
+    }
+}
