@@ -2,19 +2,23 @@
 //! for echoes alone.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use reinstate_api::{Code, Failure, PingRequest, Pinged, one_line};
-use tokio::net::{UdpSocket, lookup_host};
+use tokio::net::UdpSocket;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 /// For the name to resolve, and for the answer to come.
 const RESOLVING: Duration = Duration::from_secs(5);
 const ANSWERING: Duration = Duration::from_secs(1);
+
+/// So many at once: a name that nobody resolves holds a thread of the agent for longer than anybody waits for it.
+static PLACES: Semaphore = Semaphore::const_new(4);
 
 /// The longest name of a host.
 const MAX_HOST: usize = 253;
@@ -28,9 +32,12 @@ const ECHO_REPLY_6: u8 = 129;
 const HEADER: usize = 8;
 
 /// # Errors
-/// `name-unresolved`; `host-unreachable` where the kernel or a router says that nothing gets there. Silence is no error.
+/// `name-unresolved`; `busy`; `host-unreachable` where the kernel or a router says that nothing gets there. Silence is
+/// no error.
 pub async fn ping(request: &PingRequest) -> Result<Pinged, Failure> {
-    let ip = resolve(&request.host).await?;
+    let busy = || Failure::new(Code::Busy, "too many hosts are pinged at once").hint("try again in a moment");
+    let place = timeout(RESOLVING, PLACES.acquire()).await.map_err(|_| busy())?.map_err(|_| busy())?;
+    let (ip, _place) = resolve(&request.host, place).await?;
     let unreachable = |e: io::Error| match e.kind() {
         io::ErrorKind::PermissionDenied => Failure::io(format_args!("cannot ping {ip}"), &e)
             .hint("net.ipv4.ping_group_range has to include the agent's group"),
@@ -41,7 +48,11 @@ pub async fn ping(request: &PingRequest) -> Result<Pinged, Failure> {
     Ok(Pinged { address: ip.to_string(), time: time.map(|time| time.as_secs_f64() * 1000.0) })
 }
 
-async fn resolve(host: &str) -> Result<IpAddr, Failure> {
+/// The place is free again when the thread that looks has ended.
+async fn resolve(
+    host: &str,
+    place: SemaphorePermit<'static>,
+) -> Result<(IpAddr, SemaphorePermit<'static>), Failure> {
     let shown = || one_line(&host.chars().take(MAX_HOST).collect::<String>());
     if host.is_empty() || host.len() > MAX_HOST {
         let why = format!("'{}' is no host: 1 to {MAX_HOST} characters are expected", shown());
@@ -51,9 +62,15 @@ async fn resolve(host: &str) -> Result<IpAddr, Failure> {
         Failure::new(Code::NameUnresolved, format!("the name {} does not resolve: {why}", shown()))
             .hint("check the name and the DNS servers, or give the address")
     };
-    match timeout(RESOLVING, lookup_host((host, 0))).await {
-        Ok(Ok(mut found)) => found.next().map(|at| at.ip()).ok_or_else(|| unresolved("no address".into())),
-        Ok(Err(error)) => Err(unresolved(error.to_string())),
+    let name = host.to_owned();
+    let looked = tokio::task::spawn_blocking(move || ((name.as_str(), 0).to_socket_addrs(), place));
+    match timeout(RESOLVING, looked).await {
+        Ok(Ok((Ok(mut found), place))) => {
+            let ip = found.next().map(|at| at.ip()).ok_or_else(|| unresolved("no address".into()))?;
+            Ok((ip, place))
+        }
+        Ok(Ok((Err(error), _))) => Err(unresolved(error.to_string())),
+        Ok(Err(_)) => Err(unresolved("the looking thread ended early".into())),
         Err(_) => Err(unresolved(format!("no answer in {} s", RESOLVING.as_secs()))),
     }
 }
