@@ -21,14 +21,14 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::stream;
 use reinstate_api::{
-    AnswerRequest, BackupEntry, ClearLock, Created, ExtractRequest, Extracted, Failure, HistoryEntry,
+    Access, AnswerRequest, BackupEntry, ClearLock, Created, ExtractRequest, Extracted, Failure, HistoryEntry,
     ImportRequest, Manager, PublicKey, RestoreRequest, Started, Status, Texts, Version,
 };
 use serde::de::DeserializeOwned;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, without_licence};
 
 pub use access::Caller;
 pub use error::Refused;
@@ -85,6 +85,13 @@ fn router(engine: Engine) -> Router {
 
 type Answered<T> = Result<Json<T>, Refused>;
 
+/// What reads or writes files keeps nobody else waiting.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| error::ended_early())?
+}
+
 /// A request's body, with errors like every other.
 struct Parsed<T>(T);
 
@@ -105,8 +112,13 @@ pub fn asked<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
     serde_json::from_slice(body).map_err(|error| error::bad_body(&error.to_string()))
 }
 
-async fn status(State(engine): State<Engine>) -> Json<Status> {
-    Json(engine.status())
+async fn status(State(engine): State<Engine>, caller: Caller) -> Json<Status> {
+    Json(shown(engine.status(), caller.access))
+}
+
+/// Licence keys are for those who may restore.
+fn shown(status: Status, access: Access) -> Status {
+    if access < Access::Config { without_licence(status) } else { status }
 }
 
 async fn restore(
@@ -150,9 +162,15 @@ async fn history(State(engine): State<Engine>) -> Answered<Vec<HistoryEntry>> {
     Ok(Json(engine.parts().state.read()?.history))
 }
 
-async fn backups(State(engine): State<Engine>) -> Answered<Vec<BackupEntry>> {
-    let listed = tokio::task::spawn_blocking(move || engine.list_backups()).await;
-    Ok(Json(listed.map_err(|_| error::ended_early())??))
+async fn backups(State(engine): State<Engine>, caller: Caller) -> Answered<Vec<BackupEntry>> {
+    let mut listed = blocking(move || engine.list_backups()).await?;
+    if caller.access < Access::Config {
+        listed
+            .iter_mut()
+            .filter_map(|entry| entry.details.as_mut())
+            .for_each(|details| details.licence.clear());
+    }
+    Ok(Json(listed))
 }
 
 async fn create_backup(State(engine): State<Engine>) -> Answered<Created> {
@@ -220,16 +238,16 @@ async fn texts(State(engine): State<Engine>) -> Json<Texts> {
 }
 
 /// One status a line: the first at once, then whenever something changes, and a heartbeat.
-async fn events(State(engine): State<Engine>) -> Response {
+async fn events(State(engine): State<Engine>, caller: Caller) -> Response {
     let mut changes = engine.watch();
     changes.mark_changed();
-    let lines = stream::unfold((engine, changes), |(engine, mut changes)| async move {
+    let lines = stream::unfold((engine, changes), move |(engine, mut changes)| async move {
         match tokio::time::timeout(HEARTBEAT, changes.changed()).await {
             Ok(Err(_)) => return None,
             Ok(Ok(())) => tokio::time::sleep(PACE).await,
             Err(_) => {}
         }
-        let line = line(&engine.status(), &mut changes)?;
+        let line = line(&shown(engine.status(), caller.access), &mut changes)?;
         Some((Ok::<_, Infallible>(line), (engine, changes)))
     });
     ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use reinstate_api::{Code, Configuration, DomainChange, Failure, JobKind, one_line};
 use uuid::Uuid;
 
@@ -33,7 +34,23 @@ impl Engine {
             hostname: record.device.hostname,
             management: record.device.management,
         };
-        Ok(self.records()?.into_iter().map(view).collect())
+        let store = &self.parts().store;
+        let read = |number| match store.generation(number) {
+            Ok(generation) => Some(view(generation.record)),
+            // It may have gone meanwhile.
+            Err(_) if !store.numbers().is_ok_and(|there| there.contains(&number)) => None,
+            Err(failure) => Some(Configuration {
+                active: number == state.active,
+                previous: Some(number) == state.previous,
+                number,
+                name: String::new(),
+                created: Timestamp::UNIX_EPOCH,
+                origin: format!("damaged: {failure}"),
+                hostname: String::new(),
+                management: Vec::new(),
+            }),
+        };
+        Ok(store.numbers()?.into_iter().filter_map(read).collect())
     }
 
     /// Back to a stored configuration, by its number or its name.
@@ -47,9 +64,14 @@ impl Engine {
     /// What going back to it would change.
     pub async fn configuration_changes(&self, which: &str) -> Result<Vec<DomainChange>, Failure> {
         let parts = self.parts();
-        let generation = parts.store.generation(self.record_of(which)?.number)?;
-        let (index, live) = (generation.index()?, parts.platform.scan().await?);
-        let present: BTreeSet<String> = generation.record.domains.into_iter().collect();
+        let (engine, which) = (self.clone(), which.to_owned());
+        let read = tokio::task::spawn_blocking(move || {
+            let generation = engine.parts().store.generation(engine.record_of(&which)?.number)?;
+            let index = generation.index()?;
+            Ok::<_, Failure>((generation.record.domains, index))
+        });
+        let (domains, index) = read.await.map_err(|_| ended_early())??;
+        let (present, live) = (BTreeSet::from_iter(domains), parts.platform.scan().await?);
         Ok(diff::exact(&parts.domains, &present, &live, &index))
     }
 
@@ -135,9 +157,14 @@ impl Engine {
         Ok(kept)
     }
 
+    /// Of those that can be read.
     fn records(&self) -> Result<Vec<Record>, Failure> {
         let store = &self.parts().store;
-        store.numbers()?.into_iter().map(|number| Ok(store.generation(number)?.record)).collect()
+        Ok(store
+            .numbers()?
+            .into_iter()
+            .filter_map(|number| Some(store.generation(number).ok()?.record))
+            .collect())
     }
 
     fn record_of(&self, which: &str) -> Result<Record, Failure> {

@@ -89,7 +89,7 @@ impl Engine {
         let generation = parts.store.generation(number)?;
         let created = Timestamp::now();
         let file = archive::file_name(&facts.device, created);
-        let backups = self.backups()?;
+        let (backups, _mine) = (self.backups()?, self.take_name(&file)?);
         let part = format!("{file}.part");
         backups.remove_if_there(&part)?;
         let written = self.write_archive(&backups, &part, &generation, facts, created);

@@ -49,6 +49,7 @@ use crate::upload::Names;
 use afterwards::Attempts;
 use context::Context;
 use peers::Peers;
+pub use support::without_licence;
 
 /// How many warnings are kept until the agent's next start.
 const TROUBLES: usize = 100;

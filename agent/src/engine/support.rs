@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Engine;
+use super::flow::ended_early;
 use crate::facts::Facts;
 use crate::files::{Folder, Kind};
 use crate::tree::{Entry, EntryKind, Index};
@@ -44,8 +45,12 @@ impl Engine {
         let hostname = facts.as_ref().map(|facts| facts.device.hostname.clone()).unwrap_or_default();
         let files = self.gather(facts).await;
         let file = archive::tech_support_name(&hostname, made);
-        let folder = self.backups()?;
-        let written = tokio::task::spawn_blocking(move || write(&folder, file, made, files)).await;
+        let (folder, mine) = (self.backups()?, self.take_name(&file)?);
+        let written = tokio::task::spawn_blocking(move || {
+            let _mine = mine;
+            write(&folder, file, made, files)
+        });
+        let written = written.await;
         written.map_err(|_| Failure::new(Code::Internal, "the writing thread ended early"))?
     }
 
@@ -55,7 +60,17 @@ impl Engine {
         let platform = &parts.platform;
         let facts = facts.map(|facts| Facts { licence: String::new(), ..facts });
         let people = platform.people().await.map(|people| names(people.into_iter().map(|one| one.name)));
-        let used = usage::read(&parts.root, parts.store.folder());
+        let engine = self.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let parts = engine.parts();
+            (
+                usage::read(&parts.root, parts.store.folder()),
+                engine.backups().and_then(|folder| listed(&folder)),
+                parts.store.numbers(),
+            )
+        });
+        let (used, there, generations) =
+            looked.await.unwrap_or_else(|_| (Err(ended_early()), Err(ended_early()), Err(ended_early())));
         let mut files = vec![("about.txt".to_owned(), ABOUT.as_bytes().to_vec())];
         let mut put = |name: &str, told: Result<Value, Failure>| {
             let told = told.unwrap_or_else(|failure| json!({ "failures": [failure] }));
@@ -75,8 +90,8 @@ impl Engine {
         put("ssh", self.ssh().and_then(value));
         put("status", value(without_licence(self.status())));
         put("history", parts.state.read().and_then(|state| value(state.history)));
-        put("backups", self.backups().and_then(|folder| listed(&folder)));
-        put("generations", parts.store.numbers().and_then(value));
+        put("backups", there);
+        put("generations", generations.and_then(value));
         put("files", platform.scan().await.and_then(|index| value(public(&index))));
         let log = match platform.log(LINES).await {
             Ok(lines) => lines.join("\n") + "\n",
@@ -95,7 +110,8 @@ fn names(names: impl Iterator<Item = String>) -> Value {
     json!(names.collect::<Vec<_>>())
 }
 
-fn without_licence(mut status: Status) -> Status {
+/// What an archive says of itself holds its licence key.
+pub fn without_licence(mut status: Status) -> Status {
     if let Some(BackupDetails { licence, .. }) = status.job.as_mut().and_then(|job| job.details.as_mut()) {
         licence.clear();
     }

@@ -9,7 +9,7 @@ use reinstate_api::{
 };
 
 use super::access::Caller;
-use super::{Answered, Parsed};
+use super::{Answered, Parsed, blocking};
 use crate::engine::Engine;
 
 pub(super) fn routes() -> Router<Engine> {
@@ -53,7 +53,7 @@ async fn delete_manager(State(engine): State<Engine>, caller: Caller) -> Answere
 }
 
 async fn configurations(State(engine): State<Engine>) -> Answered<Vec<Configuration>> {
-    Ok(Json(engine.configurations()?))
+    Ok(Json(blocking(move || engine.configurations()).await?))
 }
 
 async fn activate(
@@ -61,7 +61,7 @@ async fn activate(
     caller: Caller,
     Path(which): Path<String>,
 ) -> Answered<Started> {
-    Ok(Json(Started { id: engine.activate_configuration(&which, caller.name)? }))
+    Ok(Json(Started { id: blocking(move || engine.activate_configuration(&which, caller.name)).await? }))
 }
 
 async fn changes(State(engine): State<Engine>, Path(which): Path<String>) -> Answered<Vec<DomainChange>> {
@@ -73,7 +73,7 @@ async fn delete_configuration(
     caller: Caller,
     Path(which): Path<String>,
 ) -> Answered<serde_json::Value> {
-    engine.delete_configuration(&which, &caller.name)?;
+    blocking(move || engine.delete_configuration(&which, &caller.name)).await?;
     Ok(Json(serde_json::json!({})))
 }
 
@@ -83,7 +83,7 @@ async fn rename(
     Path(which): Path<String>,
     Parsed(request): Parsed<RenameRequest>,
 ) -> Answered<serde_json::Value> {
-    engine.rename_configuration(&which, &request.to, &caller.name)?;
+    blocking(move || engine.rename_configuration(&which, &request.to, &caller.name)).await?;
     Ok(Json(serde_json::json!({})))
 }
 

@@ -14,7 +14,7 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use reinstate_api::{BackupFile, Code, Created, Failure};
 
 use super::access::Caller;
-use super::{Answered, Refused, error};
+use super::{Answered, Refused, blocking};
 use crate::engine::Engine;
 
 /// What is read of a file at a time: 256 KiB.
@@ -108,10 +108,4 @@ async fn write(
 async fn remove(State(engine): State<Engine>, Path(name): Path<String>) -> Answered<serde_json::Value> {
     blocking(move || engine.delete_file(&name)).await?;
     Ok(Json(serde_json::json!({})))
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| error::ended_early())?
 }
