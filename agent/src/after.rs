@@ -41,6 +41,10 @@ impl State {
             return;
         }
         let (restore, since) = (entry.id, entry.ended);
+        if matches!(entry.kind, JobKind::Restore | JobKind::Factory) {
+            // Whoever has the appliance now has not allowed it.
+            self.expert = None;
+        }
         match entry.kind {
             JobKind::Restore => {
                 let enrol = entry.notes.iter().filter(|note| resolve::is_taken_off(note)).cloned();
@@ -151,6 +155,26 @@ mod tests {
             let mut state = restored(true);
             state.follow(&ended(kind, Outcome::Succeeded), true);
             assert_eq!((state.checkin, state.tasks), (None, None));
+        }
+    }
+
+    #[test]
+    fn the_expert_mode_is_closed_by_a_restore_and_by_the_factorys_configuration() {
+        let opened = || {
+            let allowed = crate::state::Allowed { by: "admin".into(), at: Timestamp::UNIX_EPOCH };
+            State { expert: Some(allowed), ..State::default() }
+        };
+        for (kind, stays) in [
+            (JobKind::Restore, false),
+            (JobKind::Factory, false),
+            (JobKind::Rollback, true),
+            (JobKind::Configure, true),
+        ] {
+            let mut state = opened();
+            state.follow(&ended(kind, Outcome::RolledBack { failures: Vec::new() }), false);
+            assert!(state.expert.is_some(), "{kind} was taken back");
+            state.follow(&ended(kind, Outcome::Succeeded), false);
+            assert_eq!(state.expert.is_some(), stays, "{kind}");
         }
     }
 

@@ -7,10 +7,11 @@ use std::fs::File;
 
 use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
-use reinstate_api::{Code, Failure, HistoryEntry};
+use reinstate_api::{Code, Failure, HistoryEntry, JobKind};
 use serde::{Deserialize, Serialize};
 
 use crate::after::{CheckIn, Tasks};
+use crate::configure;
 use crate::files::{Folder, found};
 use crate::job::{Job, Stage};
 use crate::peers::RecordedOverride;
@@ -52,6 +53,9 @@ pub struct State {
     /// Who has allowed the expert mode, and when; none while it is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expert: Option<Allowed>,
+    /// Numbers of users who were deleted, the last one last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<u32>,
     /// Newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,
@@ -86,6 +90,7 @@ impl Default for State {
             tasks: None,
             meetings: Vec::new(),
             expert: None,
+            retired: Vec::new(),
             history: Vec::new(),
         }
     }
@@ -116,14 +121,18 @@ impl State {
     pub fn end(&mut self, entry: HistoryEntry) {
         self.job = None;
         self.history.insert(0, entry);
-        self.history.truncate(HISTORY);
+        while self.history.len() > HISTORY {
+            // Whoever may only look pushes nothing out by changing the own password.
+            let goes = self.history.iter().rposition(is_own_password);
+            self.history.remove(goes.unwrap_or(HISTORY));
+        }
     }
 
     /// Ends a job whose target is live and stays.
     pub fn finish(&mut self, now: Timestamp) -> Result<HistoryEntry, Failure> {
         let (entry, switch) = self.running()?.finish(now)?;
         self.active = switch.target;
-        if switch.back.is_empty() {
+        if switch.back.is_empty() && !is_own_password(&entry) {
             self.previous = Some(switch.from);
         }
         self.end(entry.clone());
@@ -155,10 +164,11 @@ impl State {
         open.map(sentence).collect()
     }
 
-    /// Those that were live last, newest first.
+    /// Those that were live last, newest first; a new password of somebody's own makes none.
     pub fn lived(&self) -> Vec<u64> {
         let mut lived = Vec::new();
-        for number in self.history.iter().flat_map(|entry| [entry.to, entry.from]) {
+        let others = self.history.iter().filter(|entry| !is_own_password(entry));
+        for number in others.flat_map(|entry| [entry.to, entry.from]) {
             if !lived.contains(&number) {
                 lived.push(number);
             }
@@ -177,6 +187,11 @@ impl State {
         }
         needed
     }
+}
+
+/// It is theirs alone, and nothing that an admin goes back over.
+fn is_own_password(entry: &HistoryEntry) -> bool {
+    entry.kind == JobKind::Configure && configure::is_own_password(&entry.source, &entry.by)
 }
 
 /// The file, below the agent's own folder.
@@ -239,4 +254,37 @@ fn unreadable(why: &str) -> Failure {
         "nothing was touched; keep a copy of the file and set it right. Do not take it away: \
          without it nothing tells which generation is live",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use reinstate_api::Phase;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::peers::Committing;
+
+    fn done(state: &mut State, kind: JobKind, source: &str) {
+        let (target, from) = (state.take_number(), state.take_number());
+        let job = Job::new(Uuid::new_v4(), kind, source.into(), "bob".into(), Timestamp::UNIX_EPOCH);
+        let job = job.advance(Phase::Committing).unwrap();
+        let job = job.commit(target, from, Vec::new(), &Committing::for_tests()).unwrap();
+        state.job = Some(job.activated().unwrap());
+        state.finish(Timestamp::UNIX_EPOCH).unwrap();
+    }
+
+    #[test]
+    fn however_often_somebody_changes_the_own_password_the_way_back_and_the_history_stay() {
+        let mut state = State::default();
+        done(&mut state, JobKind::Restore, "backup a.tar");
+        let (previous, lived) = (state.previous, state.lived());
+        for _ in 0..2 * HISTORY {
+            done(&mut state, JobKind::Configure, "configure password");
+        }
+        assert_eq!((state.previous, state.lived(), state.history.len()), (previous, lived, HISTORY));
+        assert_eq!(state.history.last().unwrap().source, "backup a.tar");
+        assert!(state.needed().contains(&state.active));
+        done(&mut state, JobKind::Configure, "configure password alice");
+        assert_ne!(state.previous, previous);
+    }
 }

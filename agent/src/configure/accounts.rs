@@ -21,7 +21,12 @@ pub struct Editor<'a> {
     pub rules: &'a domain::Accounts,
     /// Days since 1970.
     pub today: i64,
+    /// Numbers of users who were deleted, the last one last: a session of theirs may go on, and is known by its number.
+    pub retired: Vec<u32>,
 }
+
+/// So many of them are kept.
+const RETIRED: usize = 256;
 
 impl Editor<'_> {
     pub fn set_password(&mut self, name: &str, hash: &str) -> Result<(), Failure> {
@@ -73,6 +78,11 @@ impl Editor<'_> {
                 .hint("another user with config access can"));
         }
         self.keep_an_admin(name, "is deleted")?;
+        let id = account.get(2).and_then(|id| id.parse().ok());
+        self.retired.retain(|other| Some(*other) != id);
+        self.retired.extend(id);
+        let more = self.retired.len().saturating_sub(RETIRED);
+        self.retired.drain(..more);
         let Texts { passwd, shadow, group, gshadow } = &mut self.texts;
         drop_line(passwd, name);
         drop_line(shadow, name);
@@ -122,7 +132,7 @@ impl Editor<'_> {
 
     fn keep_an_admin(&self, name: &str, what: &str) -> Result<(), Failure> {
         let others = lines(&self.texts.passwd)
-            .filter(|account| self.is_person(account) && account[0] != name)
+            .filter(|account| self.is_person(account) && account[0] != name && self.lets_in(account))
             .any(|account| self.access(&account[0]) == Some(Access::Config));
         if others || self.access(name) != Some(Access::Config) {
             return Ok(());
@@ -131,13 +141,26 @@ impl Editor<'_> {
         Err(Failure::new(Code::Forbidden, why).hint("give another user config access first"))
     }
 
+    /// Some password does.
+    fn lets_in(&self, account: &[String]) -> bool {
+        let hash = match account.get(1).map(String::as_str) {
+            Some("x") => fields(&self.texts.shadow, &account[0]).and_then(|fields| fields.get(1).cloned()),
+            own => own.map(String::from),
+        };
+        hash.is_some_and(|hash| !hash.starts_with(['!', '*']))
+    }
+
     fn free_id(&self) -> Result<u32, Failure> {
         let taken: Vec<u32> = lines(&self.texts.passwd)
             .chain(lines(&self.texts.group))
             .filter_map(|fields| fields.get(2)?.parse().ok())
             .collect();
         let (first, last) = (self.rules.first_uid, self.rules.last_uid);
-        (first..=last).find(|id| !taken.contains(id)).ok_or_else(|| {
+        let is_free = |id: &u32| !taken.contains(id);
+        let fresh = (first..=last).find(|id| is_free(id) && !self.retired.contains(id));
+        // The one whose user is gone for the longest time.
+        let again = || self.retired.iter().copied().find(|id| (first..=last).contains(id) && is_free(id));
+        fresh.or_else(again).ok_or_else(|| {
             Failure::new(Code::BadRequest, format!("all numbers from {first} to {last} are taken by users"))
                 .hint("delete a user first")
         })

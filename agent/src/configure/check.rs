@@ -17,6 +17,8 @@ const SERVERS: usize = 8;
 /// The kernel keeps no longer host name.
 const HOSTNAME: usize = 64;
 const NAME: usize = 253;
+/// An account that a backup has brought may have a longer name than a new one gets.
+const USER: usize = 255;
 const KEY: usize = 128;
 
 fn bad(why: impl AsRef<str>) -> Failure {
@@ -50,8 +52,12 @@ pub fn check(request: &ConfigureRequest, profile: &Profile, by: &str, access: Ac
         if profile.setup.is_none() {
             return Err(missing("the first login asks nothing", "setup"));
         }
-        if !request.changes.iter().any(|change| matches!(change, Change::Password { .. })) {
-            return Err(bad("the first login sets a new password, and none is among the changes"));
+        // Root, who is asked nothing at a login, has no password here.
+        let sets = |change: &Change| own(change) || by == "root" && matches!(change, Change::Password { .. });
+        if !request.changes.iter().any(sets) {
+            return Err(bad(format!(
+                "the first login sets a new password for '{by}', and none is among the changes"
+            )));
         }
     }
     request.changes.iter().try_for_each(|change| one(change, profile, by))
@@ -89,13 +95,14 @@ fn one(change: &Change, profile: &Profile, by: &str) -> Result<(), Failure> {
         }
         Change::ManagerAdd(manager) => add_manager(manager, profile),
         Change::Password { user, password } => {
+            user.as_deref().map_or(Ok(()), known_name)?;
             passwords::check(&profile.passwords, user.as_deref().unwrap_or(by), password)
         }
         Change::UserAdd { name, password, .. } => {
             check_name(name)?;
             passwords::check(&profile.passwords, name, password)
         }
-        Change::UserAccess { .. } | Change::UserDelete { .. } => Ok(()),
+        Change::UserAccess { name, .. } | Change::UserDelete { name } => known_name(name),
         Change::TrustedHostAdd { host, port, algorithm, key } => {
             known_hosts(profile)?;
             server(host, *port)?;
@@ -109,6 +116,17 @@ fn one(change: &Change, profile: &Profile, by: &str) -> Result<(), Failure> {
             at_most(networks.len(), "networks", NETWORKS)?;
             networks.iter().try_for_each(|network| is_network(network))
         }
+    }
+}
+
+/// A name that an account may have; whether one has it is seen later.
+fn known_name(name: &str) -> Result<(), Failure> {
+    match (1..=USER).contains(&name.len()) && !name.contains(|c: char| c.is_control() || ":;".contains(c)) {
+        true => Ok(()),
+        false => Err(bad(format!(
+            "a user's name has 1 to {USER} characters, and neither ':' nor ';'; this one has {} bytes",
+            name.len()
+        ))),
     }
 }
 

@@ -2,6 +2,9 @@
 
 use reinstate_api::{Change, Ipv4, Ipv6, one_line};
 
+/// The record keeps many of them.
+const LONGEST: usize = 1000;
+
 /// May an admin lose the appliance by it?
 pub fn is_risky(change: &Change) -> bool {
     matches!(change, Change::Ipv4(_) | Change::Ipv6(_) | Change::SshAccessList(_))
@@ -13,7 +16,17 @@ pub fn describe(changes: &[Change], setup: bool) -> String {
     if setup {
         all.insert(0, "setup".into());
     }
-    one_line(&format!("configure {}", all.join("; ")))
+    let line = one_line(&format!("configure {}", all.join("; ")));
+    match line.char_indices().nth(LONGEST) {
+        None => line,
+        Some(_) => line.chars().take(LONGEST - 3).chain("...".chars()).collect(),
+    }
+}
+
+/// Is this the line of a request by which somebody has changed the own password, and nothing else?
+pub fn is_own_password(line: &str, by: &str) -> bool {
+    let own = |change: &str| change == "password" || change.strip_prefix("password ") == Some(by);
+    line.strip_prefix("configure ").is_some_and(|changes| changes.split("; ").all(own))
 }
 
 fn one(change: &Change) -> String {
@@ -76,5 +89,24 @@ mod tests {
         );
         assert!(line.ends_with("user add bob basic; manager add m.example"), "{line}");
         assert!(!line.contains("hunter2") && !line.contains('\n'), "{line}");
+    }
+
+    #[test]
+    fn the_longest_request_is_a_line_that_the_record_keeps_a_hundred_of() {
+        let line = describe(&vec![Change::UserDelete { name: "\u{200f}é".repeat(100) }; 64], false);
+        assert_eq!((line.chars().count(), &line[line.len() - 3..]), (LONGEST, "..."));
+    }
+
+    #[test]
+    fn the_own_password_is_told_from_every_other_change() {
+        let password = |user: Option<&str>| Change::Password {
+            user: user.map(String::from),
+            password: Secret::new("hunter2".into()),
+        };
+        let own = |changes: &[Change], setup| is_own_password(&describe(changes, setup), "bob");
+        assert!(own(&[password(None)], false) && own(&[password(Some("bob")), password(None)], false));
+        assert!(!own(&[password(Some("bobby"))], false) && !own(&[password(None)], true));
+        assert!(!own(&[password(None), Change::Hostname("fw".into())], false));
+        assert!(!is_own_password("generation 0", "bob") && !is_own_password("", "bob"));
     }
 }

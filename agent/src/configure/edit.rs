@@ -8,6 +8,7 @@ use reinstate_api::{Change, Code, Failure, ManagerAdd};
 use super::accounts::{Editor, Texts};
 use super::{hosts, networkd, passwords, readings, ssh};
 use crate::domain::{Domain, Domains};
+use crate::facts;
 use crate::profile::{Profile, Reading};
 use crate::store::Draft;
 use crate::tree::{Digest, Entry, EntryKind, TreePath};
@@ -28,6 +29,8 @@ pub struct Edit<'a> {
     pub by: &'a str,
     /// Servers whose keys admins have accepted, of those that the request names.
     pub accepted: &'a [(String, u16)],
+    /// As [`Editor::retired`].
+    pub retired: Vec<u32>,
 }
 
 impl Edit<'_> {
@@ -92,12 +95,14 @@ impl Edit<'_> {
     }
 
     fn hostname(&mut self, name: &str) -> Result<(), Failure> {
-        self.set(&self.profile.identity.hostname.clone(), name)?;
+        let reading = self.profile.identity.hostname.clone();
+        let old = facts::read(self.draft.tree(), &reading)?.into_iter().next().unwrap_or_default();
+        self.set(&reading, name)?;
         let path: TreePath = HOSTS.parse().map_err(|why: String| Failure::new(Code::Internal, why))?;
         // Where no domain has it, it is the image's.
         match self.domains.stored().any(|domain| domain.owns(&path)) {
             true => match self.text(&path)? {
-                Some(text) => self.put(&path, &hosts::rename(&text, name), 0o644),
+                Some(text) => self.put(&path, &hosts::rename(&text, &old, name), 0o644),
                 None => Ok(()),
             },
             false => Ok(()),
@@ -140,9 +145,10 @@ impl Edit<'_> {
             [text(&places[0])?, text(&places[1])?, text(&places[2])?, text(&places[3])?];
         let before = Texts { passwd, shadow, group, gshadow };
         let today = Timestamp::now().as_second() / SECONDS_A_DAY;
-        let mut editor = Editor { texts: before.clone(), rules, today };
+        let mut editor = Editor { texts: before.clone(), rules, today, retired: self.retired.clone() };
         edit(&mut editor)?;
-        let after = editor.texts;
+        let Editor { texts: after, retired, .. } = editor;
+        self.retired = retired;
         for (path, before, after, mode) in [
             (&places[0], before.passwd, after.passwd, 0o644),
             (&places[1], before.shadow, after.shadow, 0o600),

@@ -13,6 +13,6 @@ mod readings;
 mod ssh;
 
 pub use check::check;
-pub use describe::{describe, is_risky};
+pub use describe::{describe, is_own_password, is_risky};
 pub use edit::Edit;
 pub use ssh::distrust;

@@ -107,10 +107,22 @@ pub(super) async fn configure(
     let accepted = forgotten.clone();
     let by = context.job.by.clone();
     let edit = move |parts: &Parts, draft: &mut Draft| {
-        let Parts { profile, domains, .. } = parts;
-        let mut edit = Edit { draft, profile, domains, by: &by, accepted: &accepted };
+        let Parts { profile, domains, state, .. } = parts;
+        let before = state.read()?.retired;
+        let mut edit =
+            Edit { draft, profile, domains, by: &by, accepted: &accepted, retired: before.clone() };
         request.changes.iter().try_for_each(|change| edit.apply(change))?;
-        if request.setup { edit.set_up() } else { Ok(()) }
+        if request.setup {
+            edit.set_up()?;
+        }
+        // Before the change is made; where it is not, the account is there and has its number all the same.
+        match edit.retired {
+            same if same == before => Ok(()),
+            retired => state.update(|state| {
+                state.retired = retired;
+                Ok(())
+            }),
+        }
     };
     change(context, &facts, made, |_| true, edit).await?;
     for (host, port) in forgotten {

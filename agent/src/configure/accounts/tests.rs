@@ -22,7 +22,7 @@ fn texts() -> Texts {
 
 fn edit<T>(work: impl FnOnce(&mut Editor<'_>) -> Result<T, Failure>) -> Result<Texts, Failure> {
     let rules = rules();
-    let mut editor = Editor { texts: texts(), rules: &rules, today: 20_000 };
+    let mut editor = Editor { texts: texts(), rules: &rules, today: 20_000, retired: Vec::new() };
     work(&mut editor).map(|_| editor.texts)
 }
 
@@ -90,8 +90,14 @@ fn somebody_with_config_access_is_always_left() {
     assert_eq!(demoted.code, Code::Forbidden);
     let deleted = edit(|editor| editor.delete("admin", "alice")).unwrap_err();
     assert!(deleted.message.contains("nobody would have config access"), "{deleted}");
+    let locked = edit(|editor| {
+        editor.set_access("alice", Access::Config)?;
+        editor.delete("admin", "alice")
+    });
+    assert_eq!(locked.unwrap_err().code, Code::Forbidden, "no password lets alice in");
     let both = edit(|editor| {
         editor.set_access("alice", Access::Config)?;
+        editor.set_password("alice", "$6$new")?;
         editor.delete("admin", "alice")
     });
     assert!(both.is_ok());
@@ -109,4 +115,16 @@ fn a_user_who_is_deleted_leaves_no_trace_and_no_other_line_changes() {
     let group = without(group).replace(":28:alice", ":28:").replace("alice,admin", "admin");
     let gshadow = without(gshadow).replace(":alice:alice", "::");
     assert_eq!(after, Texts { passwd: without(passwd), shadow: without(shadow), group, gshadow });
+}
+
+#[test]
+fn the_number_of_a_user_who_is_gone_is_given_again_when_there_is_no_other() {
+    let after = edit(|editor| {
+        editor.delete("alice", "admin")?;
+        assert_eq!(editor.retired, [1001]);
+        editor.add("bob", Access::Basic, "$6$new", &new())?;
+        editor.add("carol", Access::Basic, "$6$new", &new())
+    });
+    let passwd = after.unwrap().passwd;
+    assert!(passwd.contains("bob:x:1003:") && passwd.contains("carol:x:1001:"), "{passwd}");
 }

@@ -125,6 +125,24 @@ fn whoever_may_only_look_changes_the_own_password_and_nothing_else() {
 }
 
 #[test]
+fn a_name_that_no_account_can_have_is_refused_before_there_is_a_job() {
+    for name in ["", "a:b", "a\nb", "a; network ipv4 dhcp", &"a".repeat(256)] {
+        let name = || name.to_owned();
+        let password = Secret::new("Corr3ct-horse".into());
+        for change in [
+            Change::UserDelete { name: name() },
+            Change::UserAccess { name: name(), access: Access::Basic },
+            Change::Password { user: Some(name()), password },
+        ] {
+            let failure = check(&request(change), &profile(), "admin", Access::Config).unwrap_err();
+            assert_eq!(failure.code, Code::BadRequest);
+            assert!(failure.message.len() < 200, "{failure}");
+        }
+    }
+    assert_eq!(code(Change::UserDelete { name: "Jane.Doe".into() }), None);
+}
+
+#[test]
 fn the_first_login_sets_a_password() {
     let setup = |changes| ConfigureRequest { changes, confirm_within: None, setup: true };
     let none = setup(vec![Change::Hostname("fw".into())]);
@@ -132,6 +150,11 @@ fn the_first_login_sets_a_password() {
     assert_eq!(failure.code, Code::BadRequest);
     let own = Change::Password { user: None, password: Secret::new("Corr3ct-horse".into()) };
     check(&setup(vec![own.clone()]), &profile(), "admin", Access::Config).unwrap();
+    let for_alice =
+        Change::Password { user: Some("alice".into()), password: Secret::new("Corr3ct-horse".into()) };
+    let failure = check(&setup(vec![for_alice.clone()]), &profile(), "admin", Access::Config).unwrap_err();
+    assert_eq!(failure.code, Code::BadRequest, "the own one is the default one still");
+    check(&setup(vec![for_alice]), &profile(), "root", Access::Config).unwrap();
     let without = Profile { setup: None, ..profile() };
     let failure = check(&setup(vec![own]), &without, "admin", Access::Config).unwrap_err();
     assert_eq!(failure.code, Code::NotFound);
