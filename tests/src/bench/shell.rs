@@ -39,7 +39,14 @@ impl Session {
     fn start(command: &mut Command) -> Result<Self> {
         let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None)?;
-        let environment = [("PATH", "/usr/sbin:/usr/bin"), ("TERM", "vt100")];
+        // As an SSH server has it: the shell does not keep the last three, and starts again without them.
+        let environment = [
+            ("PATH", "/usr/sbin:/usr/bin"),
+            ("TERM", "vt100"),
+            ("HOME", "/"),
+            ("USER", "admin"),
+            ("LANG", "C"),
+        ];
         command.env_clear().envs(environment);
         command.stdin(pty.slave.try_clone()?).stdout(pty.slave.try_clone()?).stderr(pty.slave);
         let begun = Instant::now();
