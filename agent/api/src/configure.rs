@@ -11,7 +11,8 @@ pub struct ConfigureRequest {
     /// In the order in which they are made; 1 to 64.
     pub changes: Vec<Change>,
     /// Minutes, 1 to 1,440, within which an admin has to confirm; else the old configuration comes back. Left out, it
-    /// is [`CONFIGURE_WITHIN`] for changes by which an admin may lose the appliance, and not asked for others.
+    /// is [`CONFIGURE_WITHIN`] for changes by which an admin may lose the appliance, and not asked for others. Passwords
+    /// alone are never waited for, and whoever may only look may not ask for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm_within: Option<u32>,
     /// These are the answers of the first login: it is not asked for again, and nothing has to be confirmed.

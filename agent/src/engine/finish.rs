@@ -148,10 +148,18 @@ pub(super) async fn decide(context: &Context) {
 async fn decide_now(context: &Context) -> Result<(), Failure> {
     let engine = &context.engine;
     let Some(job) = engine.parts().state.read()?.job else { return Ok(()) };
-    let Stage::Activated(switch) = job.stage else {
+    let switch = match job.stage {
+        Stage::Activated(switch) => switch,
+        // An error came after the record was written, or before it could be read.
+        Stage::Pending(_) => {
+            go_back(context).await;
+            return Ok(());
+        }
         // Activation has found neither whole.
-        engine.refresh();
-        return Ok(());
+        Stage::Preparing { .. } | Stage::Broken(_) => {
+            engine.refresh();
+            return Ok(());
+        }
     };
     context.show(|view| view.phase = Phase::Finishing);
     let held = Held::resume(&engine.peers().lock, context.job.id);
@@ -198,7 +206,7 @@ async fn decide_now(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// As the job came: what was activated without a reboot goes without one.
+/// To what is pending, as the job came: what was activated without a reboot goes without one.
 async fn go_back(context: &Context) {
     match context.job.kind {
         JobKind::Configure => flow::activate_now(context).await,
