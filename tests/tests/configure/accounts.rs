@@ -74,6 +74,9 @@ fn a_user_comes_gets_another_access_and_goes_without_a_trace() {
     assert!(scene.text("etc/group").contains("reinstate-operator:x:28:\n"));
     assert_eq!(scene.changed(user("delete", json!({ "name": "bob" }))), all);
     assert_eq!(scene.picture().difference(&before), "");
+    scene.done(user("add", json!({ "name": "carol", "access": "basic", "password": GOOD })));
+    // Whoever was bob may still be there, and is known by the number.
+    assert!(scene.text("etc/passwd").ends_with("carol:x:1003:1003::/:/usr/bin/reinstate-shell\n"));
 }
 
 #[test]
@@ -87,6 +90,7 @@ fn the_last_user_with_config_access_is_neither_deleted_nor_demoted() {
         assert!(failure.message.contains("nobody would have config access"), "{failure}");
     }
     scene.done(user("access", json!({ "name": "alice", "access": "config" })));
+    scene.done(json!([{ "password": { "user": "alice", "password": GOOD } }]));
     scene.done(delete);
     assert!(!scene.text("etc/passwd").contains("admin:x:1000"));
 }

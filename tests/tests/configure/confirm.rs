@@ -42,6 +42,24 @@ fn an_address_that_nobody_confirms_is_taken_back_by_itself_without_a_restart() {
 }
 
 #[test]
+fn an_address_that_cannot_be_taken_back_in_time_is_taken_back_as_soon_as_it_can() {
+    let scene = Scene::new(in_service());
+    let before = scene.picture();
+    scene.ask(&json!({ "changes": address(), "confirm_within": 1 }));
+    scene.wait_for_confirm();
+    std::thread::sleep(std::time::Duration::from_secs(55));
+    let record = scene.root().join("var/lib/reinstate/state.toml");
+    let whole = fs::read(&record).unwrap();
+    fs::write(&record, "not now").unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(8));
+    assert!(scene.text(NETWORK).contains("198.51.100.7/24"));
+    fs::write(&record, whole).unwrap();
+    scene.machine.wait_until_idle().unwrap();
+    rolled_back(&scene);
+    assert_eq!((scene.picture().difference(&before), scene.machine.reboots()), (String::new(), 0));
+}
+
+#[test]
 fn an_address_that_is_confirmed_stays_and_by_whom_is_on_record() {
     let scene = Scene::new(in_service());
     scene.ask(&json!({ "changes": address() }));

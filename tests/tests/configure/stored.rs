@@ -53,6 +53,22 @@ fn each_change_can_be_gone_back_to_by_number_or_by_name() {
 }
 
 #[test]
+fn one_that_is_damaged_is_listed_as_that_among_the_others() {
+    let scene = Scene::new(in_service());
+    scene.done(json!([{ "hostname": "one" }]));
+    let before = list(&scene);
+    let damaged = before.iter().find(|one| one.previous).unwrap().number;
+    let record = format!("var/lib/reinstate/generations/{damaged}/generation.toml");
+    std::fs::write(scene.root().join(record), "no record").unwrap();
+    for (before, after) in before.into_iter().zip(list(&scene)) {
+        match after.number == damaged {
+            true => assert!(after.previous && after.origin.starts_with("damaged: "), "{after:?}"),
+            false => assert_eq!(after, before),
+        }
+    }
+}
+
+#[test]
 fn a_name_is_taken_once_and_is_no_number() {
     let scene = Scene::new(in_service());
     scene.done(json!([{ "hostname": "one" }]));
