@@ -408,10 +408,11 @@ fn as_many_ssh_sessions_as_the_profile_says_and_always_one_on_the_console() {
 
 #[test]
 fn the_first_login_is_asked_for_until_its_mark_says_that_it_is_done() {
-    let setup =
-        "[sessions]\nidle = 0\nssh = 1\n\n[setup]\ndone = { file = '/etc/appliance/setup', key = 'SETUP' }\n";
-    let (root, _machine) = start(&Appliance::replacement().profile_override(setup));
-    let mark = root.path().join("etc/appliance/setup");
+    let sessions = "[sessions]\nidle = 0\nssh = 1\n";
+    let device = "etc/appliance/device.conf";
+    let fresh = Appliance::replacement().file(device, "UUID=4711\nROLE=standalone\n", 0o644);
+    let (root, _machine) = start(&fresh.profile_override(sessions));
+    let mark = root.path().join(device);
     let session = || open(root.path(), "console").unwrap().session;
     assert!(session().setup && session().idle == 0);
     for (text, needed) in [("SETUP=\n", true), ("SETUP=done\n", false), ("SETUP=undone\n", true), ("", true)]
@@ -499,6 +500,10 @@ fn who_is_an_operator_looks_and_changes_nothing() {
         let (status, answer) = asks(root.path(), OTTO, "GET", path, "");
         assert_eq!(status, 200, "{path}: {answer}");
     }
+    let listed: Value = machine.client().get("/v1/backups").unwrap();
+    assert_eq!(listed[0]["details"]["licence"], "EVALUATION-90");
+    let (_, shown) = asks(root.path(), OTTO, "GET", "/v1/backups", "");
+    assert_eq!((&shown[0]["file"], &shown[0]["details"]["licence"]), (&listed[0]["file"], &json!("")));
     let (status, answer) =
         asks(root.path(), OTTO, "POST", "/v1/ping", r#"{"host":"127.0.0.1","sequence":1}"#);
     assert_eq!(status, 200, "{answer}");
