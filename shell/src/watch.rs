@@ -136,7 +136,9 @@ fn follow(
     if job.phase == Phase::Rebooting {
         return Some(going_down(shell));
     }
-    if let Some(progress) = job.progress.as_ref().filter(|_| question.is_none()) {
+    // What is checked has been received: to say so then would seem to be out of order.
+    let receives = question.is_none() && job.phase < Phase::Validating;
+    if let Some(progress) = job.progress.as_ref().filter(|_| receives) {
         seen.progress.show(&mut shell.console, progress);
     }
     let question = question?;
