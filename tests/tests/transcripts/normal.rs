@@ -99,7 +99,7 @@ fn line(text: &str) -> String {
 fn without_bars(line: &str) -> String {
     let parts: Vec<&str> = line.split('\r').collect();
     let is_bar = |part: &&str| part.starts_with('[') && part.contains("iB") || part.starts_with("[  ");
-    if !parts.iter().any(|part| is_bar(part)) {
+    if !parts.iter().any(is_bar) {
         return line.to_owned();
     }
     let is_wiped = |part: &&str| part.trim_matches([' ', '\u{8}']).is_empty();
