@@ -15,12 +15,8 @@ use tempfile::TempDir;
 
 use crate::donor::{ACCOUNTS, ADDRESS, donor, end_of_job};
 
-/// What the image ships with, to be changed at the first login.
-
 /// A line of a program that runs in the guest.
 pub const ANSWER: Duration = Duration::from_secs(120);
-
-/// The shell's prompt on a terminal.
 
 pub const SERVER_PASSWORD: &str = "Kept-Elsewhere-22";
 
