@@ -126,9 +126,9 @@ fn neither_an_agent_nor_a_display_nor_variables_come_with_a_login() {
     wait_until("a login", || fs::read_to_string(&log).unwrap().contains("Entering interactive session"));
     let environment = environment(&login);
     let has = |name: &str| environment.iter().any(|line| line.starts_with(&format!("{name}=")));
-    // What may come has come: so the look is one at the right place.
-    assert!(has("LANG"), "{environment:?}");
-    for name in ["SSH_AUTH_SOCK", "DISPLAY", "LD_PRELOAD", "REINSTATE"] {
+    // What the server gives has come: so the look is one at the right place. What it has let in, the shell has left behind.
+    assert!(has("SSH_CONNECTION") && has("TERM"), "{environment:?}");
+    for name in ["LANG", "SSH_AUTH_SOCK", "DISPLAY", "LD_PRELOAD", "REINSTATE"] {
         assert!(!has(name), "{name}: {environment:?}");
     }
     assert!(!environment.contains(&"PATH=/tmp".to_owned()), "{environment:?}");
