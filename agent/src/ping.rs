@@ -140,8 +140,8 @@ fn is_reply(ip: IpAddr, bytes: &[u8], sequence: u16, mark: &[u8; 16]) -> bool {
     packet[0] == kind && packet[6..8] == sequence.to_be_bytes() && packet[HEADER..] == *mark
 }
 
-/// RFC 1071.
-fn checksum(bytes: &[u8]) -> u16 {
+/// The Internet checksum, RFC 1071.
+pub fn checksum(bytes: &[u8]) -> u16 {
     let words =
         bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low)));
     let mut sum: u32 = words.sum();

@@ -8,7 +8,6 @@ use reinstate_api::{
 };
 
 use crate::question::{agreed, heard};
-use crate::terminal::Heard;
 use crate::watch::{self, Settled, watch};
 use crate::{Exit, Flow, Shell, configure, details, values};
 
@@ -239,7 +238,7 @@ fn or_default<T>(
     value: impl Fn(&str) -> Option<T>,
 ) -> Asked<T> {
     for _ in 0..TRIES {
-        let text = line(shell, &format!("{question} [{default}]: "))?;
+        let text = heard(shell, &format!("{question} [{default}]: ")).ok_or(Left)?;
         let text = if text.is_empty() { default.to_owned() } else { text };
         match value(&text) {
             Some(value) => return Ok(value),
@@ -251,25 +250,12 @@ fn or_default<T>(
 
 fn until<T>(shell: &mut Shell, question: &str, value: impl Fn(&str) -> Option<T>) -> Asked<T> {
     for _ in 0..TRIES {
-        let text = line(shell, question)?;
+        let text = heard(shell, question).ok_or(Left)?;
         if let Some(value) = value(&text) {
             return Ok(value);
         }
     }
     Err(Left)
-}
-
-/// One answer, shown as it is typed.
-fn line(shell: &mut Shell, question: &str) -> Asked<String> {
-    let mut asking = shell.console.ask(question, true);
-    loop {
-        match shell.console.hear(&mut asking, None) {
-            Heard::Line(line) => return Ok(line.expose().trim().to_owned()),
-            Heard::Unusable => return Ok(char::REPLACEMENT_CHARACTER.to_string()),
-            Heard::End | Heard::Interrupt | Heard::Hangup | Heard::Idle => return Err(Left),
-            _ => {}
-        }
-    }
 }
 
 /// Some where the session ends with it.

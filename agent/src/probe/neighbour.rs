@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 
 use super::ethernet;
 use crate::link::Mac;
+use crate::ping;
 
 const TYPE: u16 = 0x86dd;
 const ICMPV6: u8 = 58;
@@ -56,13 +57,7 @@ fn target_mac(mut options: &[u8]) -> Option<Mac> {
 fn checksum(from: Ipv6Addr, to: Ipv6Addr, message: &[u8]) -> u16 {
     let length = (message.len() as u32).to_be_bytes();
     let covered = [&from.octets()[..], &to.octets(), &length, &[0, 0, 0, ICMPV6], message].concat();
-    let words =
-        covered.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)])));
-    let mut sum: u32 = words.sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !(sum as u16)
+    ping::checksum(&covered)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use reinstate_api::{Access, Location, RestoreRequest, Source};
 
-use super::{Command, Part, Row, argument, backup_file, keep, row};
+use super::{Command, Draft, Part, Row, argument, backup_file, keep, row};
 use crate::values::{self, Endpoint};
 
 const RESTORE: Part = Part::Word("restore", "Put this appliance in the place of a failed one");
@@ -31,6 +31,11 @@ const OVERRIDES: Part = Part::Optional(&[
 /// The word that ends a restore's line; it is a flag of the draft.
 const CHECK: Part =
     Part::Optional(&[Part::Word("check", "Run every check, show what would change, change nothing")]);
+
+fn restore(source: Source, draft: Draft) -> Option<Command> {
+    let Draft { check, device, overrides, confirm_within, .. } = draft;
+    Some(Command::Restore(RestoreRequest { source, check, device, overrides, confirm_within }))
+}
 
 pub const ROWS: &[Row] = &[
     row(
@@ -62,36 +67,22 @@ pub const ROWS: &[Row] = &[
         ],
         "Restore a backup from an SSH server",
         |draft| {
-            let Endpoint { host, port } = draft.endpoint?;
+            let Endpoint { host, port } = draft.endpoint.clone()?;
             let source = Source::Location(Location {
                 host,
                 port,
-                user: draft.user?,
-                path: values::remote_path(&draft.path?, draft.file.as_deref())?,
-                fingerprint: draft.fingerprint,
+                user: draft.user.clone()?,
+                path: values::remote_path(draft.path.as_deref()?, draft.file.as_deref())?,
+                fingerprint: draft.fingerprint.clone(),
             });
-            Some(Command::Restore(RestoreRequest {
-                source,
-                check: draft.check,
-                device: draft.device,
-                overrides: draft.overrides,
-                confirm_within: draft.confirm_within,
-            }))
+            restore(source, draft)
         },
     ),
     row(
         Access::Config,
         &[RESTORE, REMOTE, Part::Optional(&[BACKUP]), FILE, DEVICE, CONFIRM_WITHIN, OVERRIDES, CHECK],
         "Restore a backup from this appliance's backup folder",
-        |draft| {
-            Some(Command::Restore(RestoreRequest {
-                source: Source::Backup(draft.file?),
-                check: draft.check,
-                device: draft.device,
-                overrides: draft.overrides,
-                confirm_within: draft.confirm_within,
-            }))
-        },
+        |draft| restore(Source::Backup(draft.file.clone()?), draft),
     ),
     row(
         Access::Config,

@@ -23,6 +23,11 @@ pub enum Filter {
     Count(Option<Regex>, usize),
 }
 
+/// A pattern; None where it is none, or grows too large.
+pub fn compile(pattern: &str) -> Option<Regex> {
+    RegexBuilder::new(pattern).size_limit(SIZE).build().ok()
+}
+
 /// Whether a line is left after all of them.
 pub fn all(filters: &mut [Filter], line: &str) -> bool {
     filters.iter_mut().all(|filter| match filter {
@@ -108,8 +113,7 @@ fn filter(line: &str, at: usize, part: &str) -> Result<Filter, SyntaxError> {
         _ => return Err(illegal(line, at)),
     };
     let (typed, pattern) = (pattern.trim(), unquoted(pattern.trim()));
-    let compiled = RegexBuilder::new(&pattern).size_limit(SIZE).build();
-    let compiled = compiled.map_err(|_| SyntaxError {
+    let compiled = compile(&pattern).ok_or_else(|| SyntaxError {
         kind: SyntaxErrorKind::Parameter,
         at: line[..at + text.find(typed).unwrap_or(0)].chars().count(),
     })?;

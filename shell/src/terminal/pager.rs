@@ -1,10 +1,9 @@
 //! Output that is longer than the terminal, page by page.
 
-use regex_lite::RegexBuilder;
 use unicode_width::UnicodeWidthStr;
 
 use super::keys::Key;
-use super::{Console, Heard};
+use super::{Console, Heard, filter};
 
 const MORE: &str = "--More--";
 
@@ -22,7 +21,7 @@ pub fn page(console: &mut Console, lines: Vec<String>) {
                 Next::Page => room(console),
                 Next::Line => Some(rows),
                 Next::Search(pattern) => {
-                    let found = RegexBuilder::new(&pattern).size_limit(64 << 10).build().ok();
+                    let found = filter::compile(&pattern);
                     let matches = |line: &String| found.as_ref().is_some_and(|found| found.is_match(line));
                     let rest: Vec<String> = std::iter::once(line.clone()).chain(lines.by_ref()).collect();
                     let at = rest.iter().position(matches);

@@ -223,6 +223,25 @@ fn a_question_mark_asks_about_what_stands_before_the_cursor_which_stays() {
 
 #[test]
 fn ctrl_c_takes_back_what_was_typed_before_it() {
+    let idle = Reply::Json(200, serde_json::to_value(status(None)).unwrap());
+    let answer = Reply::Json(200, json!({ "address": "192.0.2.9", "time": 0.5 }));
+    let agent = Agent::start(&[("GET /v1/status", idle), ("POST /v1/ping", answer)], vec![]);
+    let mut terminal = Terminal::open(&agent, "vt100");
+    terminal.expect("> ");
+    // It comes at once, as what is pasted does: the second line is read with the first.
+    terminal.send("ping 192.0.2.9 1000\rbackup delete a\r");
+    terminal.expect("Answer from 192.0.2.9: sequence 1");
+    terminal.send("\u{3}");
+    terminal.expect("0% lost");
+    terminal.expect("> ");
+    terminal.send("exit\r");
+    assert_eq!(terminal.exit(), Some(0));
+    let asked = agent.changes();
+    assert!(asked.iter().all(|asked| asked.route == "POST /v1/ping"), "{asked:?}");
+}
+
+#[test]
+fn nothing_that_was_typed_ahead_becomes_a_password_or_a_command() {
     let agent = restore(vec![say(password(1)), Step::Hold]);
     let mut terminal = Terminal::open(&agent, "vt100");
     terminal.expect("> ");

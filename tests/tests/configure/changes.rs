@@ -161,16 +161,7 @@ fn a_change_is_taken_back_by_a_rollback() {
     let before = scene.picture();
     scene.done(json!([{ "hostname": "edge" }]));
     assert_eq!(scene.call("POST", "/v1/rollback", &json!({})).0, 200);
-    loop {
-        let job = scene.status().job.unwrap();
-        if let Some(question) = job.question {
-            let yes = json!({ "question": question.number, "answer": "yes" });
-            assert_eq!(scene.call("POST", "/v1/answer", &yes).0, 200);
-            break;
-        }
-        assert_eq!(job.outcome, None);
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    scene.agrees();
     scene.machine.wait_for_reboot(1).unwrap();
     scene.machine.wait_until_idle().unwrap();
     assert_eq!(scene.picture().difference(&before), "");

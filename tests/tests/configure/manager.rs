@@ -41,16 +41,7 @@ fn a_second_manager_is_refused_until_the_first_is_deleted() {
     assert!(failure.hint.contains("configure manager delete"), "{failure:?}");
     let (status, answer) = scene.call("DELETE", "/v1/manager", &json!({}));
     assert_eq!(status, 200, "{answer}");
-    loop {
-        let job = scene.status().job.unwrap();
-        if let Some(question) = job.question {
-            let yes = json!({ "question": question.number, "answer": "yes" });
-            assert_eq!(scene.call("POST", "/v1/answer", &yes).0, 200);
-            break;
-        }
-        assert_eq!(job.outcome, None);
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    scene.agrees();
     scene.machine.wait_until_idle().unwrap();
     assert!(!scene.root().join("etc/appliance/manager.conf").exists());
     scene.done(add(json!({})));

@@ -31,6 +31,20 @@ pub struct Scene {
 }
 
 impl Scene {
+    /// Answers the job's question with yes, once it is asked.
+    pub fn agrees(&self) {
+        loop {
+            let job = self.status().job.unwrap();
+            if let Some(question) = job.question {
+                let yes = json!({ "question": question.number, "answer": "yes" });
+                assert_eq!(self.call("POST", "/v1/answer", &yes).0, 200);
+                return;
+            }
+            assert_eq!(job.outcome, None);
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
     pub fn new(appliance: Appliance) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("fw");

@@ -33,16 +33,7 @@ fn each_change_can_be_gone_back_to_by_number_or_by_name() {
     let changed: BTreeSet<_> = changes.iter().flat_map(|change| change.changed.clone()).collect();
     assert_eq!(changed, BTreeSet::from(["/etc/hostname".to_owned(), "/etc/hosts".to_owned()]));
     assert_eq!(verb(&scene, "POST", "before-two", "/activate", json!({})).0, 200);
-    loop {
-        let job = scene.status().job.unwrap();
-        if let Some(question) = job.question {
-            let yes = json!({ "question": question.number, "answer": "yes" });
-            assert_eq!(scene.call("POST", "/v1/answer", &yes).0, 200);
-            break;
-        }
-        assert_eq!(job.outcome, None);
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    scene.agrees();
     scene.machine.wait_for_reboot(1).unwrap();
     let entry = scene.machine.wait_until_idle().unwrap().last.unwrap();
     assert_eq!(entry.source, format!("generation {number} (before-two)"));
