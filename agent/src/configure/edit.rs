@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use reinstate_api::{Change, Code, Failure, ManagerAdd};
 
 use super::accounts::{Editor, Texts};
-use super::{hosts, networkd, passwords, readings, ssh};
+use super::{hosts, passwords, readings, ssh};
 use crate::domain::{Domain, Domains};
 use crate::facts;
+use crate::network;
 use crate::profile::{Profile, Reading};
 use crate::store::Draft;
 use crate::tree::{Digest, Entry, EntryKind, TreePath};
@@ -37,11 +38,11 @@ impl Edit<'_> {
     pub fn apply(&mut self, change: &Change) -> Result<(), Failure> {
         let interface = self.profile.management.interface.clone();
         match change {
-            Change::Ipv4(wanted) => self.network(|text| networkd::ipv4(text, &interface, wanted)),
-            Change::Ipv6(wanted) => self.network(|text| networkd::ipv6(text, &interface, wanted)),
-            Change::DnsServers(servers) => self.network(|text| networkd::dns(text, &interface, servers)),
+            Change::Ipv4(wanted) => self.network(|text| network::edit::ipv4(text, &interface, wanted)),
+            Change::Ipv6(wanted) => self.network(|text| network::edit::ipv6(text, &interface, wanted)),
+            Change::DnsServers(servers) => self.network(|text| network::edit::dns(text, &interface, servers)),
             Change::SearchDomains(domains) => {
-                self.network(|text| networkd::domains(text, &interface, domains))
+                self.network(|text| network::edit::domains(text, &interface, domains))
             }
             Change::Hostname(name) => self.hostname(name),
             Change::ManagerAdd(manager) => self.manager(manager),

@@ -7,7 +7,6 @@ mod check;
 mod describe;
 mod edit;
 mod hosts;
-pub mod networkd;
 pub mod passwords;
 mod readings;
 mod ssh;

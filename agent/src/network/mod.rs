@@ -1,6 +1,8 @@
 //! How this appliance is reached: what systemd-networkd and systemd-resolved are told, and what the kernel has made of it.
 
-mod unit;
+pub mod edit;
+mod family;
+mod file;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,8 @@ use reinstate_api::{Addressing, Code, Failure, Interface, InterfaceView, Method,
 use crate::files::{Folder, found};
 use crate::link::Address;
 use crate::profile::Profile;
-use unit::{Unit, is_yes};
+use family::{Families, Family, is_yes};
+use file::File;
 
 /// Where systemd-networkd's files are that a domain may own.
 const NETWORKS: &str = "etc/systemd/network";
@@ -39,7 +42,7 @@ pub fn read(
     here: &[Interface],
 ) -> Result<Network, Failure> {
     let name = &profile.management.interface;
-    let unit = configuration(root, profile, name)?;
+    let own = configuration(root, profile, name)?;
     let mut resolver = Resolver::default();
     resolver.add(&text(root, Path::new(RESOLVED))?.unwrap_or_default());
     for file in files(root, RESOLVED_DROP_INS, "conf")? {
@@ -52,9 +55,8 @@ pub fn read(
         search_domains,
         management: view(root, profile, name, here)?,
     };
-    let own = |key| unit.words("Network", key).into_iter().map(one_line).collect::<Vec<_>>();
-    append(&mut network.dns_servers, own("DNS"), is_server);
-    append(&mut network.search_domains, own("Domains"), is_domain);
+    append(&mut network.dns_servers, own.words("Network", "DNS"), is_server);
+    append(&mut network.search_domains, own.words("Network", "Domains"), is_domain);
     Ok(network)
 }
 
@@ -71,12 +73,15 @@ pub fn interfaces(
 
 /// What a server has given counts as the configuration's, where that leaves it to a server.
 pub fn has_now(view: &mut InterfaceView, addresses: Vec<String>) {
-    let of = |family: fn(&IpAddr) -> bool| {
+    let of = |family: Family| {
         let routed = |address: &Address| !matches!(address.ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
         let given = addresses.iter().filter_map(|text| text.parse::<Address>().ok()).filter(routed);
-        given.filter(|address| family(&address.ip)).map(|address| address.to_string()).collect::<Vec<_>>()
+        given
+            .filter(|address| Family::of(&address.ip) == family)
+            .map(|address| address.to_string())
+            .collect::<Vec<_>>()
     };
-    let given = [of(IpAddr::is_ipv4), of(IpAddr::is_ipv6)];
+    let given = [of(Family::V4), of(Family::V6)];
     for (addressing, given) in [&mut view.ipv4, &mut view.ipv6].into_iter().zip(given) {
         if matches!(addressing.method, Method::Dhcp | Method::Router) && addressing.addresses.is_empty() {
             addressing.addresses = given;
@@ -86,12 +91,12 @@ pub fn has_now(view: &mut InterfaceView, addresses: Vec<String>) {
 }
 
 fn view(root: &Folder, profile: &Profile, name: &str, here: &[Interface]) -> Result<InterfaceView, Failure> {
-    let unit = configuration(root, profile, name)?;
+    let file = configuration(root, profile, name)?;
     let mut view = InterfaceView {
         name: name.to_owned(),
         management: name == profile.management.interface,
-        ipv4: addressing(&unit, IpAddr::is_ipv4, "ipv4"),
-        ipv6: addressing(&unit, IpAddr::is_ipv6, "ipv6"),
+        ipv4: addressing(&file, Family::V4),
+        ipv6: addressing(&file, Family::V6),
         ..InterfaceView::default()
     };
     let Some(interface) = here.iter().find(|interface| interface.name == name) else { return Ok(view) };
@@ -115,18 +120,18 @@ fn view(root: &Folder, profile: &Profile, name: &str, here: &[Interface]) -> Res
 }
 
 /// What systemd-networkd reads for an interface: the first file that means it; nothing where there is none.
-fn configuration(root: &Folder, profile: &Profile, name: &str) -> Result<Unit, Failure> {
+fn configuration(root: &Folder, profile: &Profile, name: &str) -> Result<File, Failure> {
     let own: &Path = profile.management.addresses.path().as_ref();
     if name == profile.management.interface && own.extension().is_some_and(|kind| kind == "network") {
-        return Ok(Unit::parse(&text(root, own)?.unwrap_or_default()));
+        return Ok(File::parse(&text(root, own)?.unwrap_or_default()));
     }
     for file in files(root, NETWORKS, "network")? {
-        let unit = Unit::parse(&text(root, &file)?.unwrap_or_default());
-        if means(&unit.words("Match", "Name"), name) {
-            return Ok(unit);
+        let file = File::parse(&text(root, &file)?.unwrap_or_default());
+        if means(&file.words("Match", "Name"), name) {
+            return Ok(file);
         }
     }
-    Ok(Unit::default())
+    Ok(File::default())
 }
 
 /// `eth0`, `data*`; after a `!` all others.
@@ -138,32 +143,33 @@ fn means(patterns: &[&str], name: &str) -> bool {
     }
 }
 
-fn addressing(unit: &Unit, family: fn(&IpAddr) -> bool, word: &str) -> Addressing {
+fn addressing(file: &File, family: Family) -> Addressing {
     let whole = |ip: &IpAddr| if ip.is_ipv4() { 32 } else { 128 };
     let address = |text: &&str| match text.parse::<IpAddr>() {
         Ok(ip) => Some(Address { ip, prefix: whole(&ip) }),
         Err(_) => text.parse::<Address>().ok(),
     };
-    let mut words = unit.words("Network", "Address");
-    words.extend(unit.sections("Address").filter_map(|section| section.last("Address")));
+    let sections = [file.sections("Address"), file.sections("Route")];
+    let mut words = file.words("Network", "Address");
+    words.extend(sections[0].iter().filter_map(|section| section.value("Address")));
     let addresses: Vec<String> = words
         .iter()
         .filter_map(address)
-        .filter(|address| family(&address.ip))
+        .filter(|address| Family::of(&address.ip) == family)
         .take(MAX_SHOWN)
         .map(|address| address.to_string())
         .collect();
-    let mut gateways = unit.words("Network", "Gateway");
-    let default = unit
-        .sections("Route")
-        .filter(|section| section.last("Destination").is_none_or(|to| matches!(to, "0.0.0.0/0" | "::/0")));
-    gateways.extend(default.filter_map(|section| section.last("Gateway")));
-    let gateway = gateways.iter().filter_map(|text| text.parse::<IpAddr>().ok()).find(family);
-    let dhcp = unit.last("Network", "DHCP").unwrap_or_default();
+    let default = |to: &str| matches!(to, "0.0.0.0/0" | "::/0");
+    let routes = sections[1].iter().filter(|section| section.value("Destination").is_none_or(default));
+    let mut gateways = file.words("Network", "Gateway");
+    gateways.extend(routes.filter_map(|section| section.value("Gateway")));
+    let mut gateways = gateways.iter().filter_map(|text| text.parse::<IpAddr>().ok());
+    let gateway = gateways.find(|ip| Family::of(ip) == family);
+    let dhcp = Families::parse(file.value("Network", "DHCP").unwrap_or_default());
     // Unset it is off on a machine that forwards.
-    let router = word == "ipv6" && unit.last("Network", "IPv6AcceptRA").is_some_and(is_yes);
+    let router = family == Family::V6 && file.value("Network", "IPv6AcceptRA").is_some_and(is_yes);
     let method = match () {
-        () if is_yes(dhcp) || dhcp == word => Method::Dhcp,
+        () if dhcp.has(family) => Method::Dhcp,
         () if !addresses.is_empty() => Method::Manual,
         () if router => Method::Router,
         () => Method::Disabled,
@@ -180,20 +186,20 @@ struct Resolver {
 
 impl Resolver {
     fn add(&mut self, text: &str) {
-        let (unit, section) = (Unit::parse(text), "Resolve");
+        let (file, section) = (File::parse(text), "Resolve");
         for (key, all, fits) in
             [("DNS", &mut self.dns, is_server as fn(&str) -> bool), ("Domains", &mut self.domains, is_domain)]
         {
-            if unit.resets(section, key) {
+            if file.resets(section, key) {
                 all.clear();
             }
-            append(all, unit.words(section, key).into_iter().map(one_line), fits);
+            append(all, file.words(section, key), fits);
         }
     }
 }
 
-fn append(all: &mut Vec<String>, more: impl IntoIterator<Item = String>, fits: impl Fn(&str) -> bool) {
-    for word in more {
+fn append(all: &mut Vec<String>, more: Vec<&str>, fits: impl Fn(&str) -> bool) {
+    for word in more.into_iter().map(one_line) {
         if fits(&word) && !all.contains(&word) && all.len() < MAX_SHOWN {
             all.push(word);
         }
@@ -232,8 +238,8 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> [Addressing; 2] {
-        let unit = Unit::parse(text);
-        [addressing(&unit, IpAddr::is_ipv4, "ipv4"), addressing(&unit, IpAddr::is_ipv6, "ipv6")]
+        let file = File::parse(text);
+        [addressing(&file, Family::V4), addressing(&file, Family::V6)]
     }
 
     #[test]
@@ -254,6 +260,7 @@ mod tests {
             ("[Network]\nDHCP=yes\n", [Method::Dhcp, Method::Dhcp]),
             ("[Network]\nDHCP=ipv4\nIPv6AcceptRA=yes\n", [Method::Dhcp, Method::Router]),
             ("[Network]\nDHCP=ipv6\nIPv6AcceptRA=no\n", [Method::Disabled, Method::Dhcp]),
+            ("[Network]\nDHCP=both\nDHCP=v4\n", [Method::Dhcp, Method::Disabled]),
             ("[Network]\nDHCP=no\nIPv6AcceptRA=no\n", [Method::Disabled, Method::Disabled]),
             ("", [Method::Disabled, Method::Disabled]),
         ] {

@@ -42,16 +42,18 @@ impl Line {
     }
 }
 
+#[derive(Default)]
 pub struct File {
     lines: Vec<Line>,
     end: &'static str,
 }
 
+fn is_comment(line: &str) -> bool {
+    line.trim_start().starts_with(['#', ';'])
+}
+
 impl File {
-    /// An empty text is the file of an interface that was not configured.
-    pub fn parse(text: &str, interface: &str) -> Self {
-        let new = format!("[Match]\nName={interface}\n\n[Network]\n");
-        let text = if text.trim().is_empty() { &new } else { text };
+    pub fn parse(text: &str) -> Self {
         let end = if text.split_inclusive('\n').next().is_some_and(|line| line.ends_with("\r\n")) {
             "\r\n"
         } else {
@@ -60,18 +62,21 @@ impl File {
         let (mut lines, mut section) = (Vec::new(), 0);
         let mut parts = text.split_inclusive('\n');
         while let Some(first) = parts.next() {
-            let is_comment = first.trim_start().starts_with(['#', ';']);
             let mut text = first.to_owned();
-            let mut value = first.trim().to_owned();
-            while !is_comment && value.ends_with('\\') {
-                value.pop();
+            let mut whole = first.trim().to_owned();
+            while !is_comment(first) && whole.ends_with('\\') {
                 let Some(next) = parts.next() else { break };
                 text.push_str(next);
-                value.push(' ');
-                value.push_str(next.trim());
+                // A comment in between does not end it.
+                if !is_comment(next) {
+                    whole.pop();
+                    whole.push(' ');
+                    whole.push_str(next.trim());
+                }
             }
+            let value = whole.trim_end_matches('\\').trim_end();
             let kind = match value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                _ if is_comment => Kind::Other,
+                _ if is_comment(first) => Kind::Other,
                 Some(name) => {
                     section += 1;
                     Kind::Header(name.to_owned())
@@ -92,20 +97,35 @@ impl File {
         self.lines.iter().map(|line| line.text.as_str()).collect()
     }
 
+    /// Every section of that name.
+    pub fn sections(&self, name: &str) -> Vec<Section<'_>> {
+        self.numbers(name).into_iter().map(|number| self.section(number)).collect()
+    }
+
     /// The values that count: an empty one takes those before it away.
-    pub fn values(&self, section: &str, key: &str) -> Vec<String> {
-        let mut values: Vec<String> = Vec::new();
+    pub fn values(&self, section: &str, key: &str) -> Vec<&str> {
+        let mut values = Vec::new();
         for at in self.settings(section, key) {
             match self.lines[at].setting(key) {
                 Some("") => values.clear(),
-                value => values.extend(value.map(String::from)),
+                value => values.extend(value),
             }
         }
         values
     }
 
-    pub fn value(&self, section: &str, key: &str) -> Option<String> {
+    /// The words of those values.
+    pub fn words(&self, section: &str, key: &str) -> Vec<&str> {
+        self.values(section, key).into_iter().flat_map(str::split_whitespace).collect()
+    }
+
+    pub fn value(&self, section: &str, key: &str) -> Option<&str> {
         self.values(section, key).pop()
+    }
+
+    /// Whether an empty value takes those of earlier files away.
+    pub fn resets(&self, section: &str, key: &str) -> bool {
+        self.settings(section, key).into_iter().any(|at| self.lines[at].setting(key) == Some(""))
     }
 
     /// One value in place of all.
@@ -139,13 +159,8 @@ impl File {
 
     /// Takes whole sections away, but no comment behind the last setting: it may be about what follows.
     pub fn drop_sections(&mut self, name: &str, goes: impl Fn(&Section<'_>) -> bool) {
-        let gone: Vec<usize> = self
-            .numbers(name)
-            .into_iter()
-            .filter(|number| {
-                goes(&Section(self.lines.iter().filter(|line| line.section == *number).collect()))
-            })
-            .collect();
+        let gone: Vec<usize> =
+            self.numbers(name).into_iter().filter(|number| goes(&self.section(*number))).collect();
         let mut at = 0;
         while at < self.lines.len() {
             let section = self.lines[at].section;
@@ -161,6 +176,10 @@ impl File {
             self.lines.drain(at..at + goes);
             at += length - goes;
         }
+    }
+
+    fn section(&self, number: usize) -> Section<'_> {
+        Section(self.lines.iter().filter(|line| line.section == number).collect())
     }
 
     fn numbers(&self, name: &str) -> Vec<usize> {
@@ -205,5 +224,38 @@ impl File {
         if let Some(last) = self.lines.last_mut().filter(|last| !last.text.ends_with('\n')) {
             last.text.push_str(self.end);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_add_up_and_an_empty_one_begins_anew() {
+        let file = File::parse(
+            "[Network]\nDNS=192.0.2.1\n#DNS=192.0.2.9\nDNS=\nDNS=192.0.2.2 192.0.2.3\n[Other]\nDNS=x\n",
+        );
+        assert_eq!(file.words("Network", "DNS"), ["192.0.2.2", "192.0.2.3"]);
+        assert_eq!([file.resets("Network", "DNS"), file.resets("Other", "DNS")], [true, false]);
+        assert_eq!(file.value("Other", "DNS"), Some("x"));
+        assert_eq!(file.value("Other", "Domains"), None);
+    }
+
+    #[test]
+    fn a_line_goes_on_behind_a_backslash_and_over_a_comment() {
+        let text = "[Network]\nDNS=192.0.2.1 \\\n# not this\n  192.0.2.2\nDomains=example.net \\\n";
+        let mut file = File::parse(text);
+        assert_eq!(file.words("Network", "DNS"), ["192.0.2.1", "192.0.2.2"]);
+        assert_eq!(file.value("Network", "Domains"), Some("example.net"));
+        assert_eq!(file.text(), text);
+        file.set("Network", "DNS", "192.0.2.3");
+        assert_eq!(file.text(), "[Network]\nDNS=192.0.2.3\nDomains=example.net \\\n");
+    }
+
+    #[test]
+    fn what_stands_before_a_section_is_passed_over() {
+        let file = File::parse("DNS=192.0.2.1\n[Network]\nno value\n=\nDNS=192.0.2.2");
+        assert_eq!(file.words("Network", "DNS"), ["192.0.2.2"]);
     }
 }
