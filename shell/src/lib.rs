@@ -183,7 +183,10 @@ fn interactive(shell: &mut Shell) -> Exit {
     if let Some(exit) = begin(shell) {
         return exit;
     }
-    commands::greet(shell);
+    if shell.lasting.is_none() {
+        // It says why.
+        commands::greet(shell);
+    }
     session::run(shell)
 }
 
@@ -197,7 +200,13 @@ fn begin(shell: &mut Shell) -> Option<Exit> {
         }
     };
     shell.console.end_after(Duration::from_secs(session.idle));
-    if session.setup { wizard::run(shell) } else { None }
+    if session.setup {
+        return wizard::run(shell);
+    }
+    if shell.lasting.is_some() {
+        commands::greet(shell);
+    }
+    None
 }
 
 fn arguments(args: impl Iterator<Item = OsString>) -> Option<Arguments> {

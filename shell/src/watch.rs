@@ -173,7 +173,7 @@ fn phase_line(job: &JobView) -> Option<String> {
 
 /// What has to be done, and until when.
 pub fn unconfirmed(kind: JobKind, until: Timestamp) -> String {
-    let command = if kind == JobKind::Configure { "configure confirm" } else { "restore confirm" };
+    let command = kind.confirmation();
     format!("It has to be confirmed: `{command}`, until {}; else the old comes back.", time(until))
 }
 

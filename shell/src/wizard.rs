@@ -75,14 +75,10 @@ fn licence(shell: &mut Shell, terms: &[String]) -> Asked<()> {
     shell.console.begin(Vec::new(), true);
     details::paragraphs(&mut shell.console, terms);
     shell.console.end();
-    let answer =
-        until(shell, "Please enter 'YES' or press <ENTER> to AGREE to the licence terms: ", |text| {
-            matches!(text.to_ascii_lowercase().as_str(), "" | "y" | "yes" | "n" | "no")
-                .then(|| text.to_owned())
-        })?;
-    match answer.to_ascii_lowercase().starts_with('n') {
-        true => Err(Left),
-        false => Ok(()),
+    let question = "Please enter 'YES' or press <ENTER> to AGREE to the licence terms: ";
+    match answer(shell, question, "yes", "YES or NO", is_yes)? {
+        true => Ok(()),
+        false => Err(Left),
     }
 }
 
@@ -222,14 +218,18 @@ fn optional<T>(text: &str, value: impl Fn(&str) -> Option<T>) -> Option<Option<T
 
 fn yes_no(shell: &mut Shell, question: &str, default: bool) -> Asked<bool> {
     let default = if default { "y" } else { "n" };
-    or_default(shell, question, default, "y or n", |text| match text.to_ascii_lowercase().as_str() {
+    or_default(shell, question, default, "y or n", is_yes)
+}
+
+fn is_yes(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
         "y" | "yes" => Some(true),
         "n" | "no" => Some(false),
         _ => None,
-    })
+    }
 }
 
-/// Asks until the answer is of the type; an empty one is the default.
+/// An empty answer is the default, which is shown.
 fn or_default<T>(
     shell: &mut Shell,
     question: &str,
@@ -237,22 +237,23 @@ fn or_default<T>(
     form: &str,
     value: impl Fn(&str) -> Option<T>,
 ) -> Asked<T> {
+    answer(shell, &format!("{question} [{default}]: "), default, form, value)
+}
+
+/// Asks until the answer is of the type; `empty` is what an empty one stands for.
+fn answer<T>(
+    shell: &mut Shell,
+    question: &str,
+    empty: &str,
+    form: &str,
+    value: impl Fn(&str) -> Option<T>,
+) -> Asked<T> {
     for _ in 0..TRIES {
-        let text = heard(shell, &format!("{question} [{default}]: ")).ok_or(Left)?;
-        let text = if text.is_empty() { default.to_owned() } else { text };
+        let text = heard(shell, question).ok_or(Left)?;
+        let text = if text.is_empty() { empty.to_owned() } else { text };
         match value(&text) {
             Some(value) => return Ok(value),
             None => shell.console.line(format!("'{text}' is not {form}.")),
-        }
-    }
-    Err(Left)
-}
-
-fn until<T>(shell: &mut Shell, question: &str, value: impl Fn(&str) -> Option<T>) -> Asked<T> {
-    for _ in 0..TRIES {
-        let text = heard(shell, question).ok_or(Left)?;
-        if let Some(value) = value(&text) {
-            return Ok(value);
         }
     }
     Err(Left)
@@ -277,15 +278,12 @@ fn offer(shell: &mut Shell) -> Option<Exit> {
             .line("`restore remote-manager-backup` restores one at any time; ? lists every command.");
         return None;
     }
-    let request = match source(shell) {
-        Some(source) => {
-            RestoreRequest { source, check: false, device: None, overrides: [].into(), confirm_within: None }
-        }
-        None => {
-            shell.console.line("Nothing was restored. `restore remote-manager-backup` does it at any time.");
-            return None;
-        }
+    let Ok(source) = source(shell) else {
+        shell.console.line("Nothing was restored. `restore remote-manager-backup` does it at any time.");
+        return None;
     };
+    let request =
+        RestoreRequest { source, check: false, device: None, overrides: [].into(), confirm_within: None };
     match shell.client.post::<Started>("/v1/restore", &request) {
         Ok(started) => match watch(shell, started.id) {
             Flow::Leave(exit) => Some(exit),
@@ -298,17 +296,22 @@ fn offer(shell: &mut Shell) -> Option<Exit> {
     }
 }
 
-/// Where the backup is; None where an answer is none.
-fn source(shell: &mut Shell) -> Option<Source> {
-    let server = heard(shell, "SSH server that holds the backup (empty for this appliance's own folder): ")?;
-    if server.is_empty() {
-        let file = heard(shell, "Name of the backup file: ")?;
-        return values::file(&file).map(Source::Backup);
-    }
-    let endpoint = values::endpoint(&server)?;
-    let user = heard(shell, "User on the server: ").and_then(|text| values::user(&text))?;
-    let path = heard(shell, "Whole path of the backup file: ")?;
-    let path = values::path(&path).and_then(|path| values::remote_path(&path, None))?;
+/// Where the backup is.
+fn source(shell: &mut Shell) -> Asked<Source> {
+    let server = answer(
+        shell,
+        "SSH server that holds the backup (empty for this appliance's own folder): ",
+        "",
+        "a name or an address, perhaps with :PORT",
+        |text| if text.is_empty() { Some(None) } else { values::endpoint(text).map(Some) },
+    )?;
+    let Some(endpoint) = server else {
+        let question = "Name of the backup file: ";
+        return answer(shell, question, "", "a file's name", values::file).map(Source::Backup);
+    };
+    let user = answer(shell, "User on the server: ", "", "a user's name", values::user)?;
+    let whole = |text: &str| values::path(text).and_then(|path| values::remote_path(&path, None));
+    let path = answer(shell, "Whole path of the backup file: ", "", "a file's path", whole)?;
     let (host, port) = (endpoint.host, endpoint.port);
-    Some(Source::Location(Location { host, port, user, path, fingerprint: None }))
+    Ok(Source::Location(Location { host, port, user, path, fingerprint: None }))
 }

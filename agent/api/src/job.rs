@@ -31,6 +31,14 @@ impl JobKind {
             JobKind::ClearLock => "clear-lock",
         }
     }
+
+    /// The command by which what such a job has brought stays, where it waits for one.
+    pub fn confirmation(self) -> &'static str {
+        match self {
+            JobKind::Configure => "configure confirm",
+            _ => "restore confirm",
+        }
+    }
 }
 
 impl fmt::Display for JobKind {

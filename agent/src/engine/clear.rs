@@ -58,9 +58,7 @@ impl Engine {
     /// One that runs here ends by itself; only one that merely waits for its rejoin may lose its lock.
     fn not_running(&self, id: Uuid) -> Result<(), Failure> {
         match self.state()?.job.filter(|job| job.id == id) {
-            Some(job) if !self.peers().rejoining() => {
-                Err(super::busy_with(job.kind.as_str(), job.id, job.phase()))
-            }
+            Some(job) if !self.peers().rejoining() => Err(super::busy_with(job.kind, job.id, job.phase())),
             _ => Ok(()),
         }
     }

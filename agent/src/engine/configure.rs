@@ -90,7 +90,8 @@ pub(super) async fn configure(
     possible(&request, &facts)?;
     if let Some(confirmation) = &context.job.confirmation {
         context.note(format!(
-            "`restore confirm` has to be typed within {} min, or the present configuration comes back",
+            "`{}` has to be typed within {} min, or the present configuration comes back",
+            context.job.kind.confirmation(),
             confirmation.minutes
         ));
     }

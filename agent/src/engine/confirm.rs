@@ -43,7 +43,7 @@ fn late(kind: JobKind, minutes: u32) -> Failure {
         _ => ("the restored configuration", "restore again"),
     };
     Failure::new(Code::Unconfirmed, format!("{what} was not confirmed within {minutes} min"))
-        .hint(format!("{again}, and type `restore confirm` in time"))
+        .hint(format!("{again}, and type `{}` in time", kind.confirmation()))
 }
 
 impl Engine {

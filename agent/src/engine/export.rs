@@ -71,7 +71,7 @@ impl Engine {
         let parts = self.parts();
         let facts = parts.platform.facts().await?;
         let number = self.record(|state| match &state.job {
-            Some(job) => Err(super::busy_with(job.kind.as_str(), job.id, job.phase())),
+            Some(job) => Err(super::busy_with(job.kind, job.id, job.phase())),
             None => Ok(state.take_number()),
         })?;
         parts.platform.snapshot(number, "snapshot for a backup".into()).await?;

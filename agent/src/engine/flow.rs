@@ -156,10 +156,9 @@ async fn go_to(context: &Context, number: u64, made: &mut Made) -> Result<Next, 
 fn warn_of_backups(context: &Context) -> Result<(), Failure> {
     let backups = context.engine.backup_files()?;
     if !backups.is_empty() {
+        let names = backups.join(", ");
         context.note(format!(
-            "{} backups exist only on this appliance; copy them away if it is to be given away: {}",
-            backups.len(),
-            backups.join(", ")
+            "backups that may exist only on this appliance; copy them away if it is to be given away: {names}"
         ));
     }
     Ok(())

@@ -254,7 +254,7 @@ impl Engine {
         let id = job.id;
         self.state()?;
         self.inner.parts.state.update(|state| match &state.job {
-            Some(other) => Err(busy_with(&other.kind.to_string(), other.id, other.phase())),
+            Some(other) => Err(busy_with(other.kind, other.id, other.phase())),
             None => {
                 state.job = Some(job.clone());
                 Ok(())
@@ -277,7 +277,7 @@ impl Engine {
 
     fn busy(&self) -> Failure {
         match self.inner.view.borrow().job.as_ref().filter(|job| job.outcome.is_none()) {
-            Some(job) => busy_with(&job.kind.to_string(), job.id, job.phase),
+            Some(job) => busy_with(job.kind, job.id, job.phase),
             None => Failure::new(Code::Busy, "a backup is being made, or a restart was asked for")
                 .hint("try again when it is done"),
         }
@@ -382,9 +382,14 @@ fn no_question(number: u64) -> Failure {
         .hint("`show restore` shows what is asked now")
 }
 
-fn busy_with(kind: &str, id: Uuid, phase: Phase) -> Failure {
+fn busy_with(kind: JobKind, id: Uuid, phase: Phase) -> Failure {
+    let ends = match phase {
+        Phase::Finishing => format!("where it waits for that, `{}` ends it", kind.confirmation()),
+        Phase::Committed | Phase::Rebooting | Phase::Activating => "try again when it has ended".into(),
+        _ => "`restore abort` ends it as long as nothing was changed".into(),
+    };
     Failure::new(Code::Busy, format!("{kind} {id} is running, phase {phase}"))
-        .hint("`show restore` shows it; `restore abort` ends it as long as nothing was changed")
+        .hint(format!("`show restore` shows it; {ends}"))
 }
 
 fn view(job: &Job) -> JobView {

@@ -30,7 +30,7 @@ impl Engine {
         let alone = match self.parts().state.read()?.job {
             // Where neither configuration could be made whole, the next boot tries again.
             Some(job) if matches!(job.stage, Stage::Broken(_)) => None,
-            Some(job) => return Err(busy_with(job.kind.as_str(), job.id, job.phase())),
+            Some(job) => return Err(busy_with(job.kind, job.id, job.phase())),
             None => Some(self.reserve()?),
         };
         tracing::warn!(by, "{what} asked for");

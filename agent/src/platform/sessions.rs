@@ -6,6 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
 use nix::fcntl::OFlag;
+use reinstate_api::JobKind;
 
 /// So many seconds are left to confirm what was configured, or else restored.
 pub fn warn(seconds: u64, configured: bool) {
@@ -17,13 +18,14 @@ fn unconfirmed(seconds: u64, configured: bool) -> String {
         0..120 => format!("{seconds} seconds"),
         more => format!("{} minutes", more / 60),
     };
-    let (what, how) = match configured {
-        true => ("change of the", "without a restart"),
-        false => ("restored", "with a restart"),
+    let (what, kind, how) = match configured {
+        true => ("change of the", JobKind::Configure, "without a restart"),
+        false => ("restored", JobKind::Restore, "with a restart"),
     };
     format!(
-        "The {what} configuration is not confirmed. Type `restore confirm` within {left}, or the previous \
-         configuration comes back {how}."
+        "The {what} configuration is not confirmed. Type `{}` within {left}, or the previous configuration comes \
+         back {how}.",
+        kind.confirmation()
     )
 }
 
