@@ -1,6 +1,6 @@
 //! What each command does.
 
-use reinstate_api::{Code, Created, Extracted, Failure, JobKind, Started, Status};
+use reinstate_api::{Created, Extracted, Failure, JobKind, Started, Status};
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
@@ -24,7 +24,7 @@ pub fn alone(shell: &mut Shell, line: &str) -> Flow {
         let session = shell.enter()?;
         match session.setup {
             true => Err(vec![
-                Failure::new(Code::SetupNeeded, "this appliance is not set up yet")
+                crate::setup_needed()
                     .hint("log in with a terminal: the first login asks what it has to know"),
             ]),
             false => Ok(()),
@@ -33,14 +33,17 @@ pub fn alone(shell: &mut Shell, line: &str) -> Flow {
 }
 
 fn run(shell: &mut Shell, line: &str, enter: fn(&mut Shell) -> Result<(), Vec<Failure>>) -> Flow {
-    if let Some(begun) = line.trim_end().strip_suffix('?') {
-        return question_mark(shell, begun);
-    }
-    let understood = split_filters(line).and_then(|(command, filters)| Ok((parse::parse(command)?, filters)));
-    let (command, access, filters) = match understood {
-        Ok((Some((command, access)), filters)) => (command, access, filters),
-        Ok((None, _)) => return Flow::Next(Exit::Ok),
-        Err(error) => return misunderstood(shell, line, &error),
+    let help = line.trim_end().strip_suffix('?');
+    let understood = match help.filter(|begun| begun.is_empty() || begun.ends_with(char::is_whitespace)) {
+        Some(begun) => return question_mark(shell, begun),
+        None => split_filters(line).and_then(|(command, filters)| Ok((parse::parse(command)?, filters))),
+    };
+    let (command, access, filters) = match (understood, help) {
+        (Ok((Some((command, access)), filters)), _) => (command, access, filters),
+        (Ok((None, _)), _) => return Flow::Next(Exit::Ok),
+        // Behind a word it asks for help where the word is no argument with it.
+        (Err(_), Some(begun)) => return question_mark(shell, begun),
+        (Err(error), None) => return misunderstood(shell, line, &error),
     };
     let pages = matches!(command, Command::Show(..) | Command::Help | Command::History);
     shell.console.begin(filters, pages);
@@ -79,7 +82,10 @@ fn perform(shell: &mut Shell, command: Command) -> Result<Flow, Vec<Failure>> {
             tell(shell, "/v1/ha/resume", &json!({}), said)
         }
         Command::ExpertAllow(allowed) => {
-            let said = if allowed { "Admins may use `expert` now." } else { "Nobody may use `expert`." };
+            let said = match allowed {
+                true => "Admins may use `expert`, in sessions that begin from now on.",
+                false => "Nobody may use `expert`.",
+            };
             tell(shell, "/v1/expert/allow", &json!({ "allowed": allowed }), said)
         }
         Command::ConfigurationRename(name, request) => {

@@ -74,46 +74,54 @@ fn words(change: &Change) -> (String, Vec<String>) {
 /// Asks for a new password twice, then changes it.
 pub fn password(shell: &mut Shell, user: Option<String>) -> Done {
     match new_password(shell, user.as_deref()) {
-        Some(password) => change(shell, Change::Password { user, password }),
-        None => Ok(Flow::Next(Exit::Failed)),
+        Ok(password) => change(shell, Change::Password { user, password }),
+        Err(_) => Ok(Flow::Next(Exit::Failed)),
     }
 }
 
 /// Asks for the new user's password twice, then makes the account.
 pub fn user_add(shell: &mut Shell, name: String, access: reinstate_api::Access) -> Done {
     match new_password(shell, Some(&name)) {
-        Some(password) => change(shell, Change::UserAdd { name, access, password }),
-        None => Ok(Flow::Next(Exit::Failed)),
+        Ok(password) => change(shell, Change::UserAdd { name, access, password }),
+        Err(_) => Ok(Flow::Next(Exit::Failed)),
     }
 }
 
-/// A password that the agent takes, typed twice the same; None where it was not, which is said.
-pub fn new_password(shell: &mut Shell, user: Option<&str>) -> Option<Secret> {
+/// Why there is no password.
+pub enum Untyped {
+    /// It is none, which was said.
+    Refused,
+    /// Ctrl-C, or nothing more is typed.
+    Left,
+}
+
+/// A password that the agent takes, typed twice the same.
+pub fn new_password(shell: &mut Shell, user: Option<&str>) -> Result<Secret, Untyped> {
     let password = hidden(shell, "Enter new password: ")?;
     // Refused before it is typed once more, and before there is a job.
     let check = PasswordCheck { user: user.map(str::to_owned), password: password.clone() };
     if let Err(failures) = shell.client.post::<IgnoredAny>("/v1/password/check", &check) {
         shell.refused(&failures);
-        return None;
+        return Err(Untyped::Refused);
     }
     let again = hidden(shell, "Confirm new password: ")?;
     if password.expose() != again.expose() {
         shell.console.line("The two passwords differ. Nothing was changed.");
-        return None;
+        return Err(Untyped::Refused);
     }
-    Some(password)
+    Ok(password)
 }
 
-fn hidden(shell: &mut Shell, question: &str) -> Option<Secret> {
+fn hidden(shell: &mut Shell, question: &str) -> Result<Secret, Untyped> {
     let mut asking = shell.console.ask(question, false);
     loop {
         match shell.console.hear(&mut asking, None) {
-            Heard::Line(line) => return Some(line),
+            Heard::Line(line) => return Ok(line),
             Heard::Unusable => {
                 shell.console.line("That is no text, or too long. Nothing was changed.");
-                return None;
+                return Err(Untyped::Refused);
             }
-            Heard::End | Heard::Interrupt | Heard::Hangup | Heard::Idle => return None,
+            Heard::End | Heard::Interrupt | Heard::Hangup | Heard::Idle => return Err(Untyped::Left),
             _ => {}
         }
     }

@@ -1,4 +1,4 @@
-//! The lines that a user has typed, without secrets; kept in the user's home where there is one.
+//! The lines that a user has typed, without secrets; kept in the user's home, or where nobody sees the others'.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -13,6 +13,8 @@ use crate::parse;
 /// Lines that are kept.
 const LINES: usize = 100;
 const FILE: &str = ".reinstate_history";
+/// For users without a home; each makes a file in it, by number, and nobody lists it.
+const WITHOUT_HOME: &str = "/var/lib/reinstate-history";
 const SIZE: u64 = 512 << 10;
 
 /// The lines typed, oldest first.
@@ -28,7 +30,8 @@ impl History {
         let home = User::from_uid(getuid()).ok().flatten().map(|user| user.dir);
         let own =
             home.filter(|home| home.metadata().is_ok_and(|is| is.is_dir() && is.uid() == getuid().as_raw()));
-        Self::at(own.map(|home| home.join(FILE)))
+        let number = getuid().to_string();
+        Self::at(Some(own.map_or_else(|| PathBuf::from(WITHOUT_HOME).join(number), |home| home.join(FILE))))
     }
 
     fn at(file: Option<PathBuf>) -> Self {
@@ -78,7 +81,7 @@ impl History {
         &self.lines
     }
 
-    /// Writes the lines for the next session. A home that cannot be written has none.
+    /// Writes the lines for the next session. A folder that cannot be written has none.
     pub fn keep(&self) {
         let Some(file) = &self.file else { return };
         let new = file.with_extension(format!("new{}", std::process::id()));

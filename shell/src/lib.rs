@@ -77,6 +77,8 @@ struct Shell {
     access: Access,
     /// The appliance's own root.
     is_root: bool,
+    /// No program that this one starts gains rights any more.
+    confined: bool,
     /// The agent counts the session for as long as this is open.
     lasting: Option<Lasting>,
 }
@@ -99,6 +101,7 @@ impl Shell {
                 self.access = session.access;
                 if !session.expert {
                     confine::no_new_rights();
+                    self.confined = true;
                 }
                 self.lasting = Some(lasting);
                 // Root has not come in by the factory's password.
@@ -159,8 +162,16 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let is_root = arguments.own && getuid().is_root();
     let history = if arguments.own { History::of_this_user() } else { History::default() };
     let client = Client::new(arguments.socket, Rc::clone(&signals));
-    let mut shell =
-        Shell { client, console, signals, history, access: Access::Config, is_root, lasting: None };
+    let mut shell = Shell {
+        client,
+        console,
+        signals,
+        history,
+        access: Access::Config,
+        is_root,
+        confined: false,
+        lasting: None,
+    };
     let exit = match arguments.command {
         Some(command) => {
             let line = command.into_string().ok().filter(|line| line.len() <= terminal::LIMIT);
@@ -200,13 +211,24 @@ fn begin(shell: &mut Shell) -> Option<Exit> {
         }
     };
     shell.console.end_after(Duration::from_secs(session.idle));
-    if session.setup {
-        return wizard::run(shell);
+    match session.setup {
+        true if session.access < Access::Config => {
+            shell.refused(&[
+                setup_needed().hint("an admin has to log in first, who is asked what it has to know")
+            ]);
+            return Some(Exit::Failed);
+        }
+        true => return wizard::run(shell),
+        false => {}
     }
     if shell.lasting.is_some() {
         commands::greet(shell);
     }
     None
+}
+
+fn setup_needed() -> Failure {
+    Failure::new(Code::SetupNeeded, "this appliance is not set up yet")
 }
 
 fn arguments(args: impl Iterator<Item = OsString>) -> Option<Arguments> {

@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use reinstate_api::{Expert, Failure, PingRequest, Pinged};
+use reinstate_api::{Expert, ExpertEntry, Failure, PingRequest, Pinged};
 use serde::de::IgnoredAny;
 use serde_json::json;
 
@@ -67,7 +67,8 @@ fn down(shell: &mut Shell, question: &str, route: &str, why: &str) -> Done {
 
 /// Becomes the program that the profile names. Nothing that was typed reaches it.
 pub fn expert(shell: &mut Shell) -> Done {
-    let Expert { text, command } = shell.client.post("/v1/expert", &json!({}))?;
+    let entry = ExpertEntry { confined: shell.confined };
+    let Expert { text, command } = shell.client.post("/v1/expert", &entry)?;
     details::paragraphs(&mut shell.console, &text);
     let Some((program, arguments)) = command.split_first() else {
         shell.console.line("The product names no program for it.");

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
-use reinstate_api::{Access, CONFIRM_WITHIN, Secret};
+use reinstate_api::{Access, CONFIRM_WITHIN, HOSTNAME, SERVERS, Secret};
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +58,13 @@ pub fn host(text: &str) -> Option<String> {
     (text.parse::<IpAddr>().is_ok() || host_name(text)).then(|| text.to_owned())
 }
 
-/// A host name or a domain.
+/// The name of an appliance.
 pub fn hostname(text: &str) -> Option<String> {
+    domain(text).filter(|name| name.len() <= HOSTNAME)
+}
+
+/// A name with or without dots.
+pub fn domain(text: &str) -> Option<String> {
     let named = host_name(text) && !text.ends_with('.') && !text.contains('_');
     (named && text.parse::<Ipv4Addr>().is_err() && !text.split('.').any(|label| label.ends_with('-')))
         .then(|| text.to_owned())
@@ -89,12 +94,22 @@ pub fn number(text: &str, range: RangeInclusive<u32>) -> Option<u32> {
 }
 
 /// Values between commas, at most 64; `none` for none.
-pub fn list<T>(text: &str, one: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+fn list<T>(text: &str, one: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
     if text == "none" {
         return Some(Vec::new());
     }
     let values: Option<Vec<T>> = text.split(',').map(|value| one(value.trim())).collect();
     values.filter(|values| values.len() <= 64)
+}
+
+/// DNS servers between commas.
+pub fn servers(text: &str) -> Option<Vec<IpAddr>> {
+    list(text, |one| one.parse().ok()).filter(|servers| servers.len() <= SERVERS)
+}
+
+/// Search domains between commas.
+pub fn domains(text: &str) -> Option<Vec<String>> {
+    list(text, domain).filter(|domains| domains.len() <= SERVERS)
 }
 
 /// Networks between commas; `any` for no limit.

@@ -193,7 +193,16 @@ pub struct Pinged {
     pub time: Option<f64>,
 }
 
-/// `POST /v1/expert`: where the profile has it and an admin has enabled it, how to get there; it is on record.
+/// `POST /v1/expert`: opens [`Expert`].
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpertEntry {
+    /// No program of this session gains rights any more, as it began before that was allowed.
+    #[serde(default)]
+    pub confined: bool,
+}
+
+/// Where the profile has it and an admin has enabled it, how to get there; it is on record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expert {
     /// What it is, a paragraph each.

@@ -1,8 +1,9 @@
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Secret;
+use crate::{Code, Failure, Secret};
 
 /// `POST /v1/configure`: change the configuration at once, all of it or nothing. It starts a job.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -19,6 +20,12 @@ pub struct ConfigureRequest {
     #[serde(default)]
     pub setup: bool,
 }
+
+/// The longest host name that the kernel keeps.
+pub const HOSTNAME: usize = 64;
+
+/// DNS servers, and search domains.
+pub const SERVERS: usize = 8;
 
 /// Minutes within which a change of the management address, or of who may log in from where, has to be confirmed.
 pub const CONFIGURE_WITHIN: u32 = 5;
@@ -89,6 +96,66 @@ pub enum Ipv6 {
     /// As the routers on the link say.
     Router,
     Disable,
+}
+
+impl Ipv4 {
+    /// # Errors
+    /// `bad-request` where no interface can have that address, or the gateway is in no network of it.
+    pub fn check(&self) -> Result<(), Failure> {
+        let Self::Manual { address, prefix, gateway } = self else { return Ok(()) };
+        check_prefix(*prefix, 32)?;
+        let mask = u32::MAX.checked_shl(32 - u32::from(*prefix)).unwrap_or(0);
+        let host = address.to_bits() & !mask;
+        let reserved = *prefix < 31 && (host == 0 || host == !mask);
+        if reserved
+            || address.is_unspecified()
+            || address.is_loopback()
+            || address.is_multicast()
+            || address.is_broadcast()
+        {
+            return Err(impossible(address, *prefix));
+        }
+        let Some(by) = gateway else { return Ok(()) };
+        let inside = by.to_bits() & mask == address.to_bits() & mask && by != address;
+        if inside { Ok(()) } else { Err(outside(by, address, *prefix)) }
+    }
+}
+
+impl Ipv6 {
+    /// # Errors
+    /// As [`Ipv4::check`].
+    pub fn check(&self) -> Result<(), Failure> {
+        let Self::Manual { address, prefix, gateway } = self else { return Ok(()) };
+        check_prefix(*prefix, 128)?;
+        if address.is_unspecified()
+            || address.is_loopback()
+            || address.is_multicast()
+            || address.to_ipv4_mapped().is_some()
+        {
+            return Err(impossible(address, *prefix));
+        }
+        let Some(by) = gateway else { return Ok(()) };
+        let mask = u128::MAX.checked_shl(128 - u32::from(*prefix)).unwrap_or(0);
+        let inside = by.to_bits() & mask == address.to_bits() & mask || by.is_unicast_link_local();
+        if inside && by != address { Ok(()) } else { Err(outside(by, address, *prefix)) }
+    }
+}
+
+fn check_prefix(prefix: u8, most: u8) -> Result<(), Failure> {
+    if (1..=most).contains(&prefix) {
+        return Ok(());
+    }
+    Err(Failure::new(Code::BadRequest, format!("the prefix length is {prefix}, of 1 to {most}")))
+}
+
+fn impossible(address: impl Display, prefix: u8) -> Failure {
+    let why = format!("'{address}/{prefix}' is no address that an interface can have");
+    Failure::new(Code::BadRequest, why)
+}
+
+fn outside(gateway: impl Display, address: impl Display, prefix: u8) -> Failure {
+    let why = format!("the gateway {gateway} is no other device in the network of {address}/{prefix}");
+    Failure::new(Code::BadRequest, why)
 }
 
 /// The manager to register with.

@@ -15,12 +15,14 @@ mod secret;
 
 pub use after::{Accepted, Acknowledged, CheckIn, Manager, Tasks};
 pub use appliance::{
-    Addressing, BackupFile, Configuration, Disk, Expert, ExpertRequest, FileSystem, InterfaceView, Log,
-    Method, Network, PingRequest, Pinged, Session, Setup, Ssh, Time, TrustedHost, UserView,
+    Addressing, BackupFile, Configuration, Disk, Expert, ExpertEntry, ExpertRequest, FileSystem,
+    InterfaceView, Log, Method, Network, PingRequest, Pinged, Session, Setup, Ssh, Time, TrustedHost,
+    UserView,
 };
 pub use backup::{BackupDetails, BackupEntry, BundleDetails, DomainChange, NodeArchive};
 pub use configure::{
-    Access, CONFIGURE_WITHIN, Change, ConfigureRequest, Ipv4, Ipv6, ManagerAdd, PasswordCheck, RenameRequest,
+    Access, CONFIGURE_WITHIN, Change, ConfigureRequest, HOSTNAME, Ipv4, Ipv6, ManagerAdd, PasswordCheck,
+    RenameRequest, SERVERS,
 };
 pub use failure::{Code, Failure, one_line};
 pub use group::{ClearLock, GroupView, HaState, MemberView, Release};

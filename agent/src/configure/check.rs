@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use reinstate_api::{
-    Access, CONFIRM_WITHIN, Change, Code, ConfigureRequest, Failure, Ipv4, Ipv6, ManagerAdd, one_line,
+    Access, CONFIRM_WITHIN, Change, Code, ConfigureRequest, Failure, HOSTNAME, ManagerAdd, SERVERS, one_line,
 };
 
 use super::accounts::check_name;
@@ -12,10 +12,6 @@ use crate::profile::Profile;
 
 const CHANGES: usize = 64;
 const NETWORKS: usize = 64;
-const SERVERS: usize = 8;
-
-/// The kernel keeps no longer host name.
-const HOSTNAME: usize = 64;
 const NAME: usize = 253;
 /// An account that a backup has brought may have a longer name than a new one gets.
 const USER: usize = 255;
@@ -74,8 +70,8 @@ fn one(change: &Change, profile: &Profile, by: &str) -> Result<(), Failure> {
         None => Err(missing("the network is not configured here", "management.file")),
     };
     match change {
-        Change::Ipv4(wanted) => network().and_then(|()| ipv4(wanted)),
-        Change::Ipv6(wanted) => network().and_then(|()| ipv6(wanted)),
+        Change::Ipv4(wanted) => network().and_then(|()| wanted.check()),
+        Change::Ipv6(wanted) => network().and_then(|()| wanted.check()),
         Change::Hostname(name) => hostname(name),
         Change::DnsServers(servers) => {
             network()?;
@@ -139,53 +135,6 @@ fn known_hosts(profile: &Profile) -> Result<(), Failure> {
 
 fn at_most(count: usize, what: &str, most: usize) -> Result<(), Failure> {
     if count > most { Err(bad(format!("there are {count} {what}, of at most {most}"))) } else { Ok(()) }
-}
-
-fn ipv4(wanted: &Ipv4) -> Result<(), Failure> {
-    let Ipv4::Manual { address, prefix, gateway } = wanted else { return Ok(()) };
-    prefix_of(*prefix, 32)?;
-    let mask = u32::MAX.checked_shl(32 - u32::from(*prefix)).unwrap_or(0);
-    let host = address.to_bits() & !mask;
-    let reserved = *prefix < 31 && (host == 0 || host == !mask);
-    if reserved
-        || address.is_unspecified()
-        || address.is_loopback()
-        || address.is_multicast()
-        || address.is_broadcast()
-    {
-        return Err(bad(format!("'{address}/{prefix}' is no address that an interface can have")));
-    }
-    let Some(by) = gateway else { return Ok(()) };
-    let inside = by.to_bits() & mask == address.to_bits() & mask && by != address;
-    if inside { Ok(()) } else { Err(outside(by, address, *prefix)) }
-}
-
-fn ipv6(wanted: &Ipv6) -> Result<(), Failure> {
-    let Ipv6::Manual { address, prefix, gateway } = wanted else { return Ok(()) };
-    prefix_of(*prefix, 128)?;
-    if address.is_unspecified()
-        || address.is_loopback()
-        || address.is_multicast()
-        || address.to_ipv4_mapped().is_some()
-    {
-        return Err(bad(format!("'{address}/{prefix}' is no address that an interface can have")));
-    }
-    let Some(by) = gateway else { return Ok(()) };
-    let mask = u128::MAX.checked_shl(128 - u32::from(*prefix)).unwrap_or(0);
-    let inside = by.to_bits() & mask == address.to_bits() & mask || by.is_unicast_link_local();
-    if inside && by != address { Ok(()) } else { Err(outside(by, address, *prefix)) }
-}
-
-fn prefix_of(prefix: u8, most: u8) -> Result<(), Failure> {
-    if (1..=most).contains(&prefix) {
-        Ok(())
-    } else {
-        Err(bad(format!("the prefix length is {prefix}, of 1 to {most}")))
-    }
-}
-
-fn outside(gateway: impl std::fmt::Display, address: impl std::fmt::Display, prefix: u8) -> Failure {
-    bad(format!("the gateway {gateway} is no other device in the network of {address}/{prefix}"))
 }
 
 fn hostname(name: &str) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! What lies below the shell, where the vendor has it and an admin has opened it: always on record.
 
 use jiff::Timestamp;
-use reinstate_api::{Code, Expert, Failure};
+use reinstate_api::{Code, Expert, ExpertEntry, Failure};
 
 use super::Engine;
 use crate::state::Allowed;
@@ -28,8 +28,14 @@ impl Engine {
     ///
     /// # Errors
     /// `forbidden`, with the reason.
-    pub fn expert(&self, by: &str) -> Result<Expert, Failure> {
-        let opened = self.open_expert();
+    pub fn expert(&self, entry: ExpertEntry, by: &str) -> Result<Expert, Failure> {
+        let opened = self.open_expert().and_then(|expert| match entry.confined {
+            true => {
+                Err(Failure::new(Code::Forbidden, "this session began before the expert mode was allowed")
+                    .hint("log in again to use it"))
+            }
+            false => Ok(expert),
+        });
         match &opened {
             Ok(_) => tracing::warn!(by, "expert mode: {by} enters it"),
             Err(failure) => {
@@ -51,7 +57,7 @@ impl Engine {
             parts.profile.expert.as_ref().ok_or_else(|| forbidden("this appliance has no expert mode"))?;
         if parts.state.read()?.expert.is_none() {
             return Err(forbidden("the expert mode is not allowed on this appliance")
-                .hint("a user with config access allows it first"));
+                .hint("a user with config access allows it first: `configure expert allow`"));
         }
         Ok(Expert { text: expert.text.clone(), command: expert.command.clone() })
     }

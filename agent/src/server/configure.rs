@@ -4,8 +4,8 @@ use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use reinstate_api::{
-    Configuration, ConfigureRequest, DomainChange, Expert, ExpertRequest, PasswordCheck, RenameRequest,
-    Setup, Started,
+    Configuration, ConfigureRequest, DomainChange, Expert, ExpertEntry, ExpertRequest, PasswordCheck,
+    RenameRequest, Setup, Started,
 };
 
 use super::access::Caller;
@@ -87,8 +87,12 @@ async fn rename(
     Ok(Json(serde_json::json!({})))
 }
 
-async fn expert(State(engine): State<Engine>, caller: Caller) -> Answered<Expert> {
-    Ok(Json(engine.expert(&caller.name)?))
+async fn expert(
+    State(engine): State<Engine>,
+    caller: Caller,
+    Parsed(entry): Parsed<ExpertEntry>,
+) -> Answered<Expert> {
+    Ok(Json(engine.expert(entry, &caller.name)?))
 }
 
 async fn allow_expert(

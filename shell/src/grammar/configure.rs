@@ -1,7 +1,5 @@
 //! Changes of the configuration, and configurations in the store.
 
-use std::net::IpAddr;
-
 use reinstate_api::{Access, Change, Ipv4, Ipv6, ManagerAdd, RenameRequest};
 
 use super::{Command, Part, Row, View, argument, keep, row, secret};
@@ -125,7 +123,7 @@ pub const ROWS: &[Row] = &[
             DNS,
             Part::Word("servers", "Who is asked for them"),
             argument("ADDRESSES", "Addresses, separated by commas; or none", |draft, text| {
-                keep(&mut draft.addresses, values::list(text, |one| one.parse::<IpAddr>().ok()))
+                keep(&mut draft.addresses, values::servers(text))
             }),
         ],
         "Say which name servers are asked",
@@ -139,7 +137,7 @@ pub const ROWS: &[Row] = &[
             DNS,
             Part::Word("searchdomains", "Domains that short names are looked for in"),
             argument("DOMAINS", "Domains, separated by commas; or none", |draft, text| {
-                keep(&mut draft.names, values::list(text, values::hostname))
+                keep(&mut draft.names, values::domains(text))
             }),
         ],
         "Say in which domains short names are looked for",

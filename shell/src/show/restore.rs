@@ -4,7 +4,7 @@ use reinstate_api::{HistoryEntry, JobView, Lock, Log, Outcome, Status};
 
 use super::{DONE, Shown, field, lines, sentence};
 use crate::text::{minute, time};
-use crate::watch::{ended, noun, watch};
+use crate::watch::{ended, noun, unconfirmed, watch};
 use crate::{Shell, details};
 
 /// Goes to the running job, or shows the last one.
@@ -12,6 +12,12 @@ pub fn restore(shell: &mut Shell) -> Shown {
     let status: Status = shell.client.get("/v1/status")?;
     if let Some(job) = status.job.as_ref().filter(|job| job.outcome.is_none()) {
         running(shell, job, &status);
+        if let Some(until) = job.confirm_until {
+            // It takes minutes, and asks for nothing here.
+            shell.console.text(unconfirmed(job.kind, until));
+            return DONE;
+        }
+        shell.console.release();
         return Ok(watch(shell, job.id));
     }
     last(shell, &status);

@@ -138,15 +138,15 @@ impl Console {
         }
     }
 
-    /// What was kept back for the pager is shown at once: a question or a progress bar follows.
-    fn release(&mut self) {
+    /// What was kept back for the pager is shown at once, and what follows as it comes.
+    pub fn release(&mut self) {
         for line in self.kept.take().into_iter().flatten() {
             self.show(line);
         }
     }
 
     /// Writes a line. Whatever is in it cannot control the terminal, nor look like a prompt: a `>`
-    /// or `#` at its end is written as an escape.
+    /// or `#` at its end is written as an escape, and a `>` at its beginning.
     pub fn line(&mut self, text: impl AsRef<str>) {
         let mut line = guarded(text.as_ref());
         line.truncate(line.trim_end().len());
@@ -260,8 +260,12 @@ impl Console {
     }
 }
 
+/// On one line, and neither the prompt at its beginning nor what looks like one at its end.
 fn guarded(text: &str) -> String {
-    let text = one_line(text);
+    let mut text = one_line(text);
+    if text.starts_with('>') {
+        text.replace_range(..1, &'>'.escape_unicode().to_string());
+    }
     let end = text.trim_end();
     match end.chars().next_back() {
         Some(c @ ('>' | '#')) => {
@@ -337,10 +341,13 @@ pub mod tests {
     #[test]
     fn no_line_can_look_like_a_prompt_or_control_the_terminal() {
         let (mut console, paper) = console(b"");
-        for text in [">", "fw-a# ", "a\n> ", "\u{1b}[2J#", "fine > here"] {
+        for text in [">", "> x", "fw-a# ", "a\n> ", "\u{1b}[2J#", "fine > here"] {
             console.line(text);
         }
-        assert_eq!(paper.text(), "\\u{3e}\nfw-a\\u{23}\na\\u{a}\\u{3e}\n\\u{1b}[2J\\u{23}\nfine > here\n");
+        assert_eq!(
+            paper.text(),
+            "\\u{3e}\n\\u{3e} x\nfw-a\\u{23}\na\\u{a}\\u{3e}\n\\u{1b}[2J\\u{23}\nfine > here\n"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod agent;
 mod commands;
+mod help;
 mod jobs;
 mod terminal;
 mod wizard;

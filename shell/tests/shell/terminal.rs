@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use crate::agent::*;
+use jiff::Timestamp;
 use nix::pty::{Winsize, openpty};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use reinstate_api::*;
@@ -322,6 +323,37 @@ fn only_what_is_longer_than_the_terminal_is_shown_by_pages() {
     assert_eq!(terminal.expect("> ").matches(" of the log").count(), 10);
     terminal.send("show log restore | count\r");
     terminal.expect("Count: 60 lines\r\n> ");
+}
+
+/// An agent whose job is shown in this state.
+fn with(job: JobView, steps: Vec<Step>) -> Agent {
+    let now = Reply::Json(200, serde_json::to_value(status(Some(job))).unwrap());
+    Agent::start(&[("GET /v1/status", now)], steps)
+}
+
+#[test]
+fn a_job_that_is_looked_at_is_shown_as_it_goes_on() {
+    let agent = with(job(Phase::Receiving), vec![say(job(Phase::Validating)), Step::Hold]);
+    let mut terminal = Terminal::open(&agent, "vt100");
+    terminal.expect("> ");
+    terminal.send("show restore\r");
+    terminal.expect("Phase ");
+    terminal.expect("Checking the new configuration\r\n");
+    terminal.send("\u{3}");
+    terminal.expect("Watching stopped; the job goes on.");
+}
+
+#[test]
+fn what_waits_to_be_confirmed_is_shown_and_not_waited_for() {
+    let waits = JobView { confirm_until: Some(Timestamp::UNIX_EPOCH), ..job(Phase::Finishing) };
+    let agent = with(waits, vec![Step::Hold]);
+    let mut terminal = Terminal::open(&agent, "vt100");
+    terminal.expect("> ");
+    terminal.send("show restore\r");
+    terminal.expect("It has to be confirmed: `restore confirm`");
+    terminal.expect("\r\n> ");
+    let (status, text) = agent.run(&["-c", "show restore"], b"");
+    assert_eq!(status, 0, "{text}");
 }
 
 #[test]

@@ -6,6 +6,11 @@ use serde_json::{Value, json};
 
 /// An agent that has still to be told everything, and takes what it is told.
 fn agent(differing: &[(&str, Reply)]) -> Agent {
+    let done = JobView { kind: JobKind::Configure, ..ended(Outcome::Succeeded) };
+    with(differing, vec![say(done)])
+}
+
+fn with(differing: &[(&str, Reply)], steps: Vec<Step>) -> Agent {
     let factory =
         Addressing { method: Method::Manual, addresses: vec!["192.168.45.45/24".into()], gateway: None };
     let management = InterfaceView { name: "management0".into(), ipv4: factory, ..InterfaceView::default() };
@@ -16,7 +21,6 @@ fn agent(differing: &[(&str, Reply)]) -> Agent {
         password_rules: vec!["A password has at least 8 characters.".into()],
     };
     let value = |value: Value| Reply::Json(200, value);
-    let done = JobView { kind: JobKind::Configure, ..ended(Outcome::Succeeded) };
     Agent::start(
         &[
             ("GET /v1/session?from=console", session(&Session { setup: true, ..usual() })),
@@ -30,7 +34,7 @@ fn agent(differing: &[(&str, Reply)]) -> Agent {
         .chain(differing)
         .cloned()
         .collect::<Vec<_>>(),
-        vec![say(done)],
+        steps,
     )
 }
 
@@ -146,13 +150,67 @@ fn a_password_that_the_agent_refuses_is_asked_for_again_before_anything_else() {
 }
 
 #[test]
-fn what_the_agent_refuses_in_the_end_is_asked_again() {
-    let why = failure(Code::BadRequest, "the gateway is not in the network", "take another one");
+fn what_the_agent_refuses_in_the_end_is_asked_again_with_what_was_answered() {
+    let why = failure(Code::BadRequest, "this name is taken", "take another one");
     let agent = agent(&[("POST /v1/configure", refusal(400, &[why]))]);
-    let (_, text) = agent.run(&[], b"\nNew pass 1\nNew pass 1\n\n\n\n\n\n\n\n\n\n");
-    assert!(text.contains("Error: the gateway is not in the network [bad-request]"), "{text}");
+    let (_, text) =
+        agent.run(&[], b"\nNew pass 1\nNew pass 1\n\n\n192.0.2.10\n\n192.0.2.1\n\nfw-b\n\n\n\n\n\n\n\n\n\n");
+    assert!(text.contains("Error: this name is taken [bad-request]"), "{text}");
     assert_eq!(text.matches("Do you want to configure IPv4?").count(), 2, "{text}");
     assert_eq!(text.matches("Enter new password: ").count(), 1, "{text}");
+    let again = text.rsplit("Do you want to configure IPv4?").next().unwrap();
+    for answered in ["interface [192.0.2.10]: ", "or 'none' [192.0.2.1]: ", "system [fw-b]: "] {
+        assert!(again.contains(answered), "{answered}: {text}");
+    }
+}
+
+#[test]
+fn a_gateway_that_cannot_be_reached_is_told_at_once() {
+    let agent = agent(&[]);
+    let answers =
+        "\nNew pass 1\nNew pass 1\n\n\n192.0.2.10\n\n10.0.0.1\n\n\n\n\n192.0.2.1\n\n\n\n\nn\nexit\n";
+    let (status, text) = agent.run(&[], answers.as_bytes());
+    assert_eq!(status, 0, "{text}");
+    let told = "Error: the gateway 10.0.0.1 is no other device in the network of 192.0.2.10/24 [bad-request]";
+    let (before, after) = text.split_once(told).unwrap_or_else(|| panic!("{text}"));
+    assert!(!before.contains("IPv6") && after.contains("interface [192.0.2.10]: "), "{text}");
+    assert_eq!(
+        changes(&agent)[1],
+        json!({"ipv4": {"manual": {"address": "192.0.2.10", "prefix": 24, "gateway": "192.0.2.1"}}})
+    );
+}
+
+#[test]
+fn what_no_other_answer_can_mend_ends_the_questions() {
+    let why = failure(Code::Forbidden, "'jane' may look", "ask a user with config access");
+    let refused = ("POST /v1/configure", refusal(403, &[why]));
+    let answers = b"\nNew pass 1\nNew pass 1\n\n\n\n\n\n\n\n\n\nshow managers\n";
+    let (status, text) = agent(&[refused.clone()]).run(&[], answers);
+    assert_eq!((status, text.matches("IPv4? (y/n)").count()), (1, 1), "{text}");
+    assert!(text.ends_with("This appliance is not set up. The next login begins anew.\n"), "{text}");
+}
+
+#[test]
+fn a_change_that_fails_leaves_the_appliance_to_the_next_login() {
+    let why = failure(Code::Io, "the disk is full", "make room");
+    let failed = JobView { kind: JobKind::Configure, ..ended(Outcome::Failed { failures: vec![why] }) };
+    let agent = with(&[], vec![say(failed)]);
+    let (status, text) = agent.run(&[], b"\nNew pass 1\nNew pass 1\n\n\n\n\n\n\n\n\n\n");
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("Error: the disk is full [io]"), "{text}");
+    assert!(text.ends_with("This appliance is not set up. The next login begins anew.\n"), "{text}");
+}
+
+#[test]
+fn whoever_may_only_look_is_not_asked_what_an_admin_answers() {
+    let looks = session(&Session { setup: true, access: Access::Basic, ..usual() });
+    let (status, text) = agent(&[("GET /v1/session?from=console", looks)]).run(&[], b"\nNew pass 1\n");
+    assert_eq!(status, 1, "{text}");
+    assert_eq!(
+        text,
+        "Error: this appliance is not set up yet [setup-needed]\n       \
+         an admin has to log in first, who is asked what it has to know\n"
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use reinstate_api::Secret;
+use reinstate_api::{Ipv4, Ipv6, Secret};
 
 use super::*;
 use crate::dropin::DropIn;
