@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use nix::pty::{Winsize, openpty};
+use reinstate_tests::pty;
 
 /// Longer than the longest job takes on a machine that has other work.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -144,8 +144,7 @@ impl Drop for Session {
 }
 
 fn on_terminal(shell: &Command, columns: u16, rows: u16) -> (Child, File, File) {
-    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    let pty = openpty(Some(&size), None).unwrap();
+    let pty = pty::open(rows, columns).unwrap();
     // A session of its own, with this terminal; it becomes the shell, so Ctrl-C and the end of it are the shell's.
     let mut command = Command::new("setsid");
     command.arg("--ctty").arg(shell.get_program()).args(shell.get_args());
