@@ -12,6 +12,9 @@ use crate::tree::TreePath;
 pub const ADMINS: &str = "reinstate-admin";
 pub const OPERATORS: &str = "reinstate-operator";
 
+/// The shell that the package brings.
+pub const SHELL: &str = "/usr/bin/reinstate-shell";
+
 /// One line: fields between colons.
 #[derive(Clone, Debug)]
 pub struct Record(pub Vec<String>);
@@ -24,6 +27,11 @@ impl Record {
     /// The numeric id of a passwd or group line.
     pub fn id(&self) -> Option<u32> {
         self.0.get(2)?.parse().ok()
+    }
+
+    /// What a passwd line has run at a login; an empty one is `/bin/sh`, and colons count.
+    pub fn shell(&self) -> String {
+        self.0.get(6..).unwrap_or_default().join(":")
     }
 
     /// The members of a group or gshadow line.
@@ -73,14 +81,22 @@ pub struct Wanted {
 
 impl Wanted {
     /// People stay people and nobody logs in as the system, whoever wrote these files: an account of the range is in
-    /// no system group but those that the domain names, and a system account has no password but the one it has
-    /// `here` already.
+    /// no system group but those that the domain names and has no shell but those, and a system account has no
+    /// password but the one it has `here` already.
     ///
     /// # Errors
     /// `account-refused`, naming the account.
     pub fn permit(&self, rules: &Accounts, here: &Database) -> Result<(), Failure> {
         let is_person = |record: &&Record| record.id().is_some_and(|id| rules.covers(id));
         let people: BTreeSet<&str> = self.passwd.0.iter().filter(is_person).map(Record::name).collect();
+        // A number that cannot be read here may be one to the C library.
+        let is_system = |record: &&Record| record.id().is_some_and(|id| !rules.covers(id));
+        for person in self.passwd.0.iter().filter(|record| !is_system(record)) {
+            let shell = person.shell();
+            if !rules.shells.contains(&shell) {
+                return Err(refused_shell(person, &shell, rules));
+            }
+        }
         let system: BTreeSet<&str> =
             self.passwd.0.iter().map(Record::name).filter(|name| !people.contains(name)).collect();
         let is_open = |group: &Record| {
@@ -133,16 +149,31 @@ fn refused(account: &Record, why: String) -> Failure {
         .hint("set that right here or in the backup; which system groups are open is in the domain's accounts.groups")
 }
 
+fn refused_shell(account: &Record, shell: &str, rules: &Accounts) -> Failure {
+    let shell = match shell {
+        "" => "no shell, which is /bin/sh".to_owned(),
+        shell => format!("the shell {}", one_line(shell)),
+    };
+    let name = one_line(account.name());
+    Failure::new(Code::AccountRefused, format!("'{name}' has {shell}, and is the account of a person")).hint(
+        format!(
+            "set that right here or in the backup; people have one of the domain's accounts.shells ({})",
+            rules.shells.join(", ")
+        ),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0\nsshd:x:100:100\nalice:x:1001:1001\n";
+    const PASSWD: &str = "root:x:0:0::/root:/bin/bash\nsshd:x:100:100\nalice:x:1001:1001::/:/bin/menu\n";
     const GROUP: &str = "root:x:0:\ndisk:x:6:\nadmins:x:27:alice\nalice:x:1001:\n";
     const SHADOW: &str = "root:*:1\nsshd:!:1\nalice:$6$a:1\n";
 
     fn rules() -> Accounts {
-        Accounts { first_uid: 1000, last_uid: 59999, keep: Vec::new(), groups: vec!["admins".into()] }
+        let (groups, shells) = (vec!["admins".into()], vec!["/bin/menu".into(), "/usr/sbin/nologin".into()]);
+        Accounts { first_uid: 1000, last_uid: 59999, keep: Vec::new(), groups, shells }
     }
 
     fn database(text: &str) -> Database {
@@ -174,6 +205,27 @@ mod tests {
         for gid in ["6", "0", "7", "x"] {
             let passwd = PASSWD.replace("1001:1001", &format!("1001:{gid}"));
             assert!(permit(&passwd, SHADOW, GROUP, SHADOW).is_err(), "{gid}");
+        }
+    }
+
+    #[test]
+    fn people_have_the_shells_that_the_domain_names_and_the_system_its_own() {
+        let with = |line: &str| permit(&format!("{PASSWD}{line}\n"), SHADOW, GROUP, SHADOW);
+        permit(&PASSWD.replace("/bin/menu", "/usr/sbin/nologin"), SHADOW, GROUP, SHADOW).unwrap();
+        with("backup:x:34:34::/:/bin/sh").unwrap();
+        for shell in ["/bin/bash", "/bin/sh", "/bin/menu2", " /bin/menu", "/bin/menu ", "/bin/menu:", "bash"]
+        {
+            let refused = with(&format!("eve:x:1002:1002::/:{shell}")).unwrap_err();
+            assert_eq!(refused.code, Code::AccountRefused);
+            let says = format!("'eve' has the shell {}", one_line(shell));
+            assert!(refused.message.contains(&says), "{shell}: {refused}");
+        }
+        for line in ["eve:x:1002:1002::/:", "eve:x:1002:1002::/", "eve:x:1002:1002"] {
+            let refused = with(line).unwrap_err();
+            assert!(refused.message.contains("'eve' has no shell, which is /bin/sh"), "{line}: {refused}");
+        }
+        for number in [" 1002", "1002 ", "-1", "", "4294968298"] {
+            assert!(with(&format!("eve:x:{number}:1002::/:/bin/bash")).is_err(), "{number}");
         }
     }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use reinstate_api::{Code, Failure, HistoryEntry, JobKind, Outcome, Secret, one_line};
 use serde::Deserialize;
 
+use crate::accounts::SHELL;
 use crate::activate::ACTIVATED;
 use crate::diff;
 use crate::domain::{Domains, Policy};
@@ -32,9 +33,6 @@ const CREDENTIAL: &str = "reinstate.restore";
 /// On the kernel's command line, the stand-in for a reset button: a configured appliance takes the
 /// offer too.
 const RESET: &str = "reinstate.reset";
-
-/// The admin's shell.
-const SHELL: &str = "/usr/bin/reinstate-shell";
 
 const MAX_BYTES: u64 = 64 << 10;
 

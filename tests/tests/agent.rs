@@ -56,6 +56,7 @@ fn lint_names_what_would_be_configured_and_belongs_to_no_domain() {
         ("[expert]\ncommand = ['su']", "expert.command runs 'su'"),
         ("[passwords]\nclasses = 5", "passwords.classes is 5, of 1 to 4"),
         ("[accounts]\nshell = 'sh:x'", "accounts.shell is 'sh:x'"),
+        ("[accounts]\nshell = '/bin/bash'", "accounts.shell is '/bin/bash', which a domain does not have"),
     ] {
         let vendor = vendor("name = 'extra'\nversion = 1\nrestore = 'replace'\npaths = ['/srv/a']");
         std::fs::write(vendor.path().join("profile.d/50-extra.toml"), profile).unwrap();

@@ -7,7 +7,7 @@ use regex_lite::Regex;
 use reinstate_api::one_line;
 use serde::{Deserialize, Deserializer};
 
-use crate::accounts::{ADMINS, OPERATORS};
+use crate::accounts::{ADMINS, OPERATORS, SHELL};
 use crate::tree::TreePath;
 
 /// `/etc/nftables.conf` (a file) or `/etc/nftables.d/` (a whole folder).
@@ -133,6 +133,25 @@ pub struct Accounts {
     /// system accounts only.
     #[serde(default = "administrators")]
     pub groups: Vec<String>,
+    /// Login shells that accounts of the range may have, by default the agent's own and programs that let nobody in. The
+    /// password comes with the backup, so whatever is named here may be anybody's: a support account with another shell
+    /// has a number outside the range.
+    #[serde(default = "shells")]
+    pub shells: Vec<String>,
+}
+
+fn shells() -> Vec<String> {
+    [
+        SHELL,
+        "/usr/sbin/nologin",
+        "/sbin/nologin",
+        "/usr/bin/false",
+        "/bin/false",
+        "/usr/bin/sync",
+        "/bin/sync",
+    ]
+    .map(String::from)
+    .to_vec()
 }
 
 fn administrators() -> Vec<String> {

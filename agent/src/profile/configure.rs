@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::{Manager, Profile, Reading};
+use crate::accounts::SHELL;
 use crate::domain::Domains;
 use crate::tree::TreePath;
 
@@ -17,7 +18,7 @@ pub struct NewAccounts {
 
 impl Default for NewAccounts {
     fn default() -> Self {
-        Self { shell: "/usr/bin/reinstate-shell".into(), home: "/".into() }
+        Self { shell: SHELL.into(), home: "/".into() }
     }
 }
 
@@ -109,7 +110,17 @@ pub(super) fn problems(profile: &Profile, domains: &Domains) -> Vec<String> {
         .map(|(name, path)| format!("{name} is '{path}', which no domain owns"))
         .collect();
     found.extend(manager.and_then(|manager| unsealed_key(manager, domains)));
+    found.extend(closed_shell(&profile.accounts, domains));
     found
+}
+
+/// A user who is added would be refused by the next job.
+fn closed_shell(accounts: &NewAccounts, domains: &Domains) -> Option<String> {
+    let rules = domains.stored().filter_map(|domain| domain.accounts.as_ref());
+    let closed = rules.into_iter().any(|rules| !rules.shells.contains(&accounts.shell));
+    closed.then(|| {
+        format!("accounts.shell is '{}', which a domain does not have in accounts.shells", accounts.shell)
+    })
 }
 
 /// A registration key in the clear would be in each copy of the store.

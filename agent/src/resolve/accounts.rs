@@ -201,6 +201,7 @@ mod tests {
             last_uid: 59999,
             keep: vec!["vendor".into()],
             groups: vec!["sudo".into()],
+            shells: Vec::new(),
         }
     }
 

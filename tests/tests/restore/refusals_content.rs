@@ -210,9 +210,56 @@ fn an_account_equal_to_root_in_the_backup_does_not_come_to_life_however_its_numb
 }
 
 #[test]
-fn an_account_whose_login_shell_is_not_the_images_is_refused() {
-    let refused = with_line("users", "etc/passwd", "eve:x:1007:1007::/home/eve:/tmp/run-me");
-    refused.alone(Code::LineRefused, &["/etc/passwd", "/tmp/run-me"]);
+fn an_account_whose_login_shell_is_not_the_admins_shell_is_refused_and_the_same_backup_without_it_is_restored()
+ {
+    let scene = Scene::new(Appliance::replacement());
+    for (account, shell, says) in [
+        ("admin", "/bin/bash", "the shell /bin/bash"),
+        ("alice", "/tmp/run-me", "the shell /tmp/run-me"),
+        ("admin", "", "no shell, which is /bin/sh"),
+    ] {
+        let mut forge = Forge::open(&scene.donor.archive).unwrap();
+        let passwd = forge.text("users", "etc/passwd").unwrap();
+        let line = passwd.lines().find(|line| line.starts_with(account)).unwrap();
+        let open = line.replace("/usr/bin/reinstate-shell", shell);
+        assert_ne!(open, line);
+        forge.put("users", "etc/passwd", &passwd.replace(line, &open)).unwrap();
+        scene.keep(FILE, &forge.write().unwrap());
+        let says = format!("'{account}' has {says}, and is the account of a person");
+        scene.refused_here().alone(Code::AccountRefused, &[&says]);
+    }
+    scene.keep(FILE, &scene.donor.archive);
+    scene.restore_here();
+}
+
+#[test]
+fn an_account_that_only_the_appliance_itself_gave_another_shell_keeps_every_change_away() {
+    let scene = Scene::new(Appliance::replacement());
+    let path = scene.root().join("etc/passwd");
+    let passwd = std::fs::read_to_string(&path).unwrap();
+    let line = "installer:x:1001:1001:First installation:/home/installer:";
+    let open = passwd.replace(&format!("{line}/usr/bin/reinstate-shell"), &format!("{line}/bin/bash"));
+    assert_ne!(open, passwd);
+    std::fs::write(&path, open).unwrap();
+    scene.refused_here().alone(Code::AccountRefused, &["'installer' has the shell /bin/bash"]);
+}
+
+#[test]
+fn an_account_that_may_not_log_in_is_restored() {
+    let scene = Scene::new(Appliance::replacement());
+    let mut forge = Forge::open(&scene.donor.archive).unwrap();
+    let passwd = forge.text("users", "etc/passwd").unwrap();
+    let alice = passwd.lines().find(|line| line.starts_with("alice")).unwrap();
+    let closed = alice.replace("/usr/bin/reinstate-shell", "/usr/sbin/nologin");
+    assert_ne!(closed, alice);
+    forge.put("users", "etc/passwd", &passwd.replace(alice, &closed)).unwrap();
+    scene.keep(FILE, &forge.write().unwrap());
+    let said = scene.say(&format!("restore remote-manager-backup {FILE}"), "Y\n");
+    assert_eq!(said.status, Some(0), "{said:?}");
+    scene.machine.wait_for_reboot(1).unwrap();
+    scene.machine.wait_until_idle().unwrap();
+    let live = std::fs::read_to_string(scene.root().join("etc/passwd")).unwrap();
+    assert!(live.contains(&closed), "{live}");
 }
 
 #[test]

@@ -2,7 +2,7 @@ use super::*;
 
 fn rules() -> domain::Accounts {
     let groups = vec![ADMINS.to_owned(), OPERATORS.to_owned()];
-    domain::Accounts { first_uid: 1000, last_uid: 1003, keep: Vec::new(), groups }
+    domain::Accounts { first_uid: 1000, last_uid: 1003, keep: Vec::new(), groups, shells: Vec::new() }
 }
 
 fn texts() -> Texts {
