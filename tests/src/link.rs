@@ -75,6 +75,15 @@ impl Host {
         }
     }
 
+    /// Waits until duplicate address detection on an interface is over: until then its addresses answer nobody.
+    pub fn settle(&self, name: &str) {
+        let until = Instant::now() + UP;
+        while !self.look(&format!("-6 -o address show dev {name} tentative")).is_empty() {
+            assert!(Instant::now() < until, "{name} does not get its addresses");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Writes a script that runs a program on this machine.
     pub fn script(&self, folder: &Path, program: &str) -> PathBuf {
         let path = folder.join("on-host");

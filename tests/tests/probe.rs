@@ -122,6 +122,8 @@ fn a_router_with_proxy_ndp_for_the_whole_subnet_is_a_proxy() {
     for host in 1..=7 {
         there.ip(&format!("neighbour add proxy 2001:db8::{host} dev eth9"));
     }
+    // For others it speaks from its own address only.
+    there.settle("eth9");
     assert_eq!(probe(&here, &["2001:db8::5/125"]), [proxied()]);
 }
 
