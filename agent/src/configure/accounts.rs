@@ -63,9 +63,12 @@ impl Editor<'_> {
         self.join(name, access)
     }
 
-    pub fn set_access(&mut self, name: &str, access: Access) -> Result<(), Failure> {
+    pub fn set_access(&mut self, name: &str, access: Access, by: &str) -> Result<(), Failure> {
         self.person(name)?;
         if access == Access::Basic {
+            if name == by {
+                return Err(own_account(name, "take config access from"));
+            }
             self.keep_an_admin(name, "may only look")?;
         }
         self.join(name, access)
@@ -74,8 +77,7 @@ impl Editor<'_> {
     pub fn delete(&mut self, name: &str, by: &str) -> Result<(), Failure> {
         let account = self.person(name)?;
         if name == by {
-            return Err(Failure::new(Code::Forbidden, format!("'{name}' cannot delete the own account"))
-                .hint("another user with config access can"));
+            return Err(own_account(name, "delete"));
         }
         self.keep_an_admin(name, "is deleted")?;
         let id = account.get(2).and_then(|id| id.parse().ok());
@@ -196,6 +198,11 @@ impl Editor<'_> {
                 .hint("delete that user and add another one")),
         }
     }
+}
+
+fn own_account(name: &str, doing: &str) -> Failure {
+    Failure::new(Code::Forbidden, format!("'{name}' cannot {doing} the own account"))
+        .hint("another user with config access can")
 }
 
 /// A name that every tool takes.

@@ -55,7 +55,10 @@ impl Edit<'_> {
                 let (hash, new) = (passwords::hash(password)?, self.profile.accounts.clone());
                 self.accounts(|editor| editor.add(name, *access, &hash, &new))
             }
-            Change::UserAccess { name, access } => self.accounts(|editor| editor.set_access(name, *access)),
+            Change::UserAccess { name, access } => {
+                let by = self.by;
+                self.accounts(|editor| editor.set_access(name, *access, by))
+            }
             Change::UserDelete { name } => {
                 let by = self.by;
                 self.accounts(|editor| editor.delete(name, by))

@@ -71,9 +71,9 @@ fn access_is_the_group_that_somebody_is_in() {
         assert_eq!(editor.access("admin"), Some(Access::Config));
         assert_eq!(editor.access("alice"), Some(Access::Basic));
         assert_eq!(editor.access("root"), None);
-        editor.set_access("alice", Access::Config)?;
+        editor.set_access("alice", Access::Config, "admin")?;
         assert_eq!(editor.access("alice"), Some(Access::Config));
-        editor.set_access("alice", Access::Config)
+        editor.set_access("alice", Access::Config, "admin")
     });
     let after = after.unwrap();
     assert!(
@@ -85,18 +85,34 @@ fn access_is_the_group_that_somebody_is_in() {
 }
 
 #[test]
+fn nobody_takes_config_access_from_the_own_account_even_where_others_have_it() {
+    let two = |by: &'static str, access: Access| {
+        edit(move |editor| {
+            editor.set_access("alice", Access::Config, "admin")?;
+            editor.set_password("alice", "$6$new")?;
+            editor.set_access("admin", access, by)
+        })
+    };
+    let own = two("admin", Access::Basic).unwrap_err();
+    assert_eq!(own.code, Code::Forbidden);
+    assert!(own.message.contains("'admin' cannot take config access from the own account"), "{own}");
+    two("admin", Access::Config).unwrap();
+    two("alice", Access::Basic).unwrap();
+}
+
+#[test]
 fn somebody_with_config_access_is_always_left() {
-    let demoted = edit(|editor| editor.set_access("admin", Access::Basic)).unwrap_err();
+    let demoted = edit(|editor| editor.set_access("admin", Access::Basic, "root")).unwrap_err();
     assert_eq!(demoted.code, Code::Forbidden);
     let deleted = edit(|editor| editor.delete("admin", "alice")).unwrap_err();
     assert!(deleted.message.contains("nobody would have config access"), "{deleted}");
     let locked = edit(|editor| {
-        editor.set_access("alice", Access::Config)?;
+        editor.set_access("alice", Access::Config, "admin")?;
         editor.delete("admin", "alice")
     });
     assert_eq!(locked.unwrap_err().code, Code::Forbidden, "no password lets alice in");
     let both = edit(|editor| {
-        editor.set_access("alice", Access::Config)?;
+        editor.set_access("alice", Access::Config, "admin")?;
         editor.set_password("alice", "$6$new")?;
         editor.delete("admin", "alice")
     });
