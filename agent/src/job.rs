@@ -38,6 +38,9 @@ pub struct Job {
     /// What an admin went on against.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<Overridden>,
+    /// Servers whose accepted keys are forgotten once the job has succeeded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forget: Vec<(String, u16)>,
     /// An admin has to confirm it; none once one has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmation: Option<Confirmation>,
@@ -97,8 +100,8 @@ type Next = Result<Job, Failure>;
 impl Job {
     pub fn new(id: Uuid, kind: JobKind, source: String, by: String, now: Timestamp) -> Self {
         let stage = Stage::Preparing { phase: Phase::Receiving };
-        let (notes, overrides) = (Vec::new(), Vec::new());
-        Self { id, kind, source, by, started: now, notes, overrides, confirmation: None, stage }
+        let (notes, overrides, forget) = (Vec::new(), Vec::new(), Vec::new());
+        Self { id, kind, source, by, started: now, notes, overrides, confirmation: None, forget, stage }
     }
 
     /// It has to be confirmed, so many minutes after it was activated at the latest.
@@ -140,6 +143,17 @@ impl Job {
                 Ok(self)
             }
             _ => Err(illegal(&self, "be overridden")),
+        }
+    }
+
+    /// Of these servers no key is accepted any more, where the job succeeds.
+    pub fn forgetting(mut self, servers: Vec<(String, u16)>) -> Next {
+        match self.stage {
+            Stage::Preparing { .. } => {
+                self.forget = servers;
+                Ok(self)
+            }
+            _ => Err(illegal(&self, "forget keys")),
         }
     }
 

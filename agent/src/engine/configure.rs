@@ -97,15 +97,17 @@ pub(super) async fn configure(
     }
     take_lock(context, &facts, made)?;
     let trust = context.engine.trust();
-    let mut forgotten = Vec::new();
+    let mut accepted = Vec::new();
     for change in &request.changes {
         if let Change::TrustedHostDelete { host, port } = change
             && trust.accepted(host, *port)?
         {
-            forgotten.push((host.clone(), *port));
+            accepted.push((host.clone(), *port));
         }
     }
-    let accepted = forgotten.clone();
+    if !accepted.is_empty() {
+        context.record(|job| job.forgetting(accepted.clone()))?;
+    }
     let by = context.job.by.clone();
     let edit = move |parts: &Parts, draft: &mut Draft| {
         let Parts { profile, domains, state, .. } = parts;
@@ -126,9 +128,6 @@ pub(super) async fn configure(
         }
     };
     change(context, &facts, made, |_| true, edit).await?;
-    for (host, port) in forgotten {
-        context.engine.log("a host's key cannot be forgotten", trust.forget(&host, port));
-    }
     Ok(Next::ActivateNow)
 }
 

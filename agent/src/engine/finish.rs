@@ -189,6 +189,12 @@ async fn decide_now(context: &Context) -> Result<(), Failure> {
     if role == Role::Control {
         rejoined(context, role).await;
     }
+    if switch.back.is_empty() {
+        let trust = engine.trust();
+        for (host, port) in &job.forget {
+            engine.log("a host's key cannot be forgotten", trust.forget(host, *port));
+        }
+    }
     engine.release(Some(context.job.id));
     let managed = engine.is_managed(switch.target);
     let entry = engine.record(|state| {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::scene::{LIST, NETWORK, Scene, code, in_service};
 
-const KEY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIIbFIlXpFrGFAhBpJtn8SlWSkUu8VA6Mq6qUL0JhfFaF";
+pub const KEY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIIbFIlXpFrGFAhBpJtn8SlWSkUu8VA6Mq6qUL0JhfFaF";
 const KNOWN: &str = "etc/ssh/ssh_known_hosts";
 
 fn paths(paths: &[&str]) -> BTreeSet<String> {

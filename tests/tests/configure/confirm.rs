@@ -5,6 +5,7 @@ use std::fs;
 use reinstate_api::{CONFIGURE_WITHIN, Code, JobKind, Outcome};
 use serde_json::{Value, json};
 
+use crate::changes::KEY;
 use crate::scene::{NETWORK, Scene, in_service};
 
 fn address() -> Value {
@@ -112,4 +113,32 @@ fn who_may_log_in_from_where_is_confirmed_and_a_host_name_is_not_unless_it_is_as
     scene.wait_for_confirm();
     scene.confirm();
     assert!(scene.machine.wait_until_idle().unwrap().last.unwrap().outcome.is_success());
+}
+
+#[test]
+fn a_key_that_was_accepted_is_forgotten_only_once_its_deletion_stays() {
+    let scene = Scene::new(in_service());
+    let accepted = scene.root().join("var/lib/reinstate/known_hosts");
+    let line = format!("new.example ssh-ed25519 {KEY}\n");
+    fs::write(&accepted, &line).unwrap();
+    let delete = json!([{ "trusted-host-delete": { "host": "new.example", "port": 22 } }]);
+    let known = || fs::read_to_string(&accepted).unwrap();
+    scene.ask(&json!({ "changes": delete, "confirm_within": 9 }));
+    scene.wait_for_confirm();
+    assert_eq!(known(), line);
+    scene.machine.kill9();
+    run_out(&scene);
+    scene.machine.restart_daemon().unwrap();
+    scene.machine.wait_until_idle().unwrap();
+    rolled_back(&scene);
+    assert_eq!(known(), line);
+
+    scene.ask(&json!({ "changes": delete, "confirm_within": 9 }));
+    scene.wait_for_confirm();
+    scene.machine.kill9();
+    scene.machine.restart_daemon().unwrap();
+    scene.wait_for_confirm();
+    scene.confirm();
+    assert!(scene.machine.wait_until_idle().unwrap().last.unwrap().outcome.is_success());
+    assert_eq!(known(), "", "a crash meanwhile is no reason to keep it");
 }
