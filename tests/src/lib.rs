@@ -21,6 +21,7 @@ pub mod manager;
 pub mod outside;
 pub mod picture;
 pub mod promises;
+pub mod pty;
 pub mod relay;
 pub mod rogue;
 pub mod sandbox;

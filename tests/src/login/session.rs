@@ -8,7 +8,6 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, ttyname};
 
@@ -35,8 +34,7 @@ impl Session {
     }
 
     pub fn of(program: &Command, rows: u16, columns: u16) -> Self {
-        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        let pair = openpty(Some(&size), None).unwrap();
+        let pair = crate::pty::open(rows, columns).unwrap();
         let terminal = ttyname(&pair.slave).unwrap();
         // A session of its own, with this terminal: so that a change of its size is noticed.
         let mut command = Command::new("setsid");
