@@ -4,17 +4,18 @@ mod appliance;
 mod network;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use lexopt::ValueExt;
 use lexopt::prelude::{Long, Short, Value};
-use reinstate_api::{Code, Failure};
+use reinstate_api::{Code, Failure, Secret};
 use serde::Serialize;
 
 use crate::checkin::{self, Telling};
+use crate::configure::passwords;
 use crate::files::{Direct, Folder, Steps};
 use crate::firewall::Connection;
 use crate::log;
@@ -65,11 +66,15 @@ usage: reinstated [--root DIR] COMMAND
                       an address for the time of a restore
   answer root|check|network
                       do what one request on standard input asks for
+  judge-password USER fail, saying why, where the password on standard input is against the profile's rules
   lint DIR            check a folder with profile.d and domains.d
 
   --root DIR          the appliance's root folder, / by default; another folder is a sandbox
   --help, --version
 ";
+
+/// More bytes than any password that is taken has.
+const MAX_PASSWORD: u64 = 4 << 10;
 
 /// Runs the program; `prefix` is how it was started, so that it can start its own verbs.
 pub fn run_as(prefix: Vec<OsString>, args: impl Iterator<Item = OsString>) -> ExitCode {
@@ -106,6 +111,7 @@ enum Verb {
     NameInterfaces,
     TellManager,
     Answer(Peer),
+    JudgePassword(String),
     Lint(PathBuf),
     Help,
     Version,
@@ -195,6 +201,7 @@ impl Command {
                 tell_manager().and_then(|answer| print_json(&answer)).map_err(|failure| vec![failure])
             }
             Verb::NameInterfaces => appliance::name_interfaces(&root, steps),
+            Verb::JudgePassword(user) => judge_password(&root, steps, &user),
             Verb::Answer(peer) => {
                 // The one at the other end hears of every failure, so this process has none of its own.
                 let first = |failures: Vec<Failure>| {
@@ -236,6 +243,7 @@ impl Verb {
             },
             "probe" => Self::Network(Network::probe(words.by_ref())?),
             "failover-address" => Self::Network(Network::failover_address(&mut words)?),
+            "judge-password" => Self::JudgePassword(next("the user")?.string()?),
             "lint" => Self::Lint(next("the folder")?.into()),
             "serve" => Self::On(Work::Serve),
             "activate" => Self::On(Work::Activate),
@@ -359,6 +367,18 @@ fn tell_manager() -> Result<checkin::Answer, Failure> {
     let telling: Telling = serde_json::from_reader(std::io::stdin().lock())
         .map_err(|e| Failure::new(Code::BadRequest, format!("standard input is not understood: {e}")))?;
     appliance::block_on(checkin::tell(&telling))
+}
+
+/// With nothing but the profile: at a first boot there is nothing else yet.
+fn judge_password(root: &Path, steps: Arc<dyn Steps>, user: &str) -> Result<(), Vec<Failure>> {
+    let one = |failure: Failure| vec![failure];
+    appliance::forbid_dumps().map_err(one)?;
+    let root = Folder::open(root, steps).map_err(|e| one(e.into()))?;
+    let (profile, _) = profile::load(&root)?;
+    let mut text = String::new();
+    let read = std::io::stdin().lock().take(MAX_PASSWORD).read_to_string(&mut text);
+    read.map_err(|e| one(Failure::io("cannot read the password", &e)))?;
+    passwords::check(&profile.passwords, user, &Secret::new(text)).map_err(one)
 }
 
 /// Checks a folder that holds `profile.d` and `domains.d`, offline.
