@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::agent::*;
 use jiff::Timestamp;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use reinstate_api::*;
@@ -25,6 +26,10 @@ impl Terminal {
     fn open(agent: &Agent, term: &str) -> Self {
         let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).unwrap();
+        // Another test's shell would keep this terminal open.
+        for end in [&pty.master, &pty.slave] {
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+        }
         let child = Command::new("setsid")
             .args(["--ctty", "--wait", env!("CARGO_BIN_EXE_reinstate-shell"), "--socket"])
             .arg(agent.socket())
@@ -76,6 +81,13 @@ impl Terminal {
 
     fn exit(mut self) -> Option<i32> {
         exit_status(&mut self.child)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -373,14 +385,13 @@ fn a_session_whose_terminal_goes_ends_quietly_and_the_job_goes_on() {
     terminal.expect("> ");
     terminal.send("restore remote-manager-backup fw-a.tar\r");
     terminal.expect("password: ");
-    let Terminal { keys, output, mut child, .. } = terminal;
+    let child = &mut terminal.child;
     let shell = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
     // `setsid --wait` forks only where it has to.
     let pid = shell.split_whitespace().next().map_or(child.id(), |pid| pid.parse().unwrap());
     let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
-    exit_status(&mut child);
-    assert!(tcgetattr(&keys).unwrap().local_flags.contains(LocalFlags::ECHO), "echo is on again");
-    drop(output);
+    exit_status(child);
+    assert!(terminal.echoes(), "echo is on again");
     assert_eq!(agent.changes().len(), 1, "nothing but the start was asked");
 }

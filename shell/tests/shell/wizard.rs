@@ -185,7 +185,7 @@ fn what_no_other_answer_can_mend_ends_the_questions() {
     let why = failure(Code::Forbidden, "'jane' may look", "ask a user with config access");
     let refused = ("POST /v1/configure", refusal(403, &[why]));
     let answers = b"\nNew pass 1\nNew pass 1\n\n\n\n\n\n\n\n\n\nshow managers\n";
-    let (status, text) = agent(&[refused.clone()]).run(&[], answers);
+    let (status, text) = agent(&[refused]).run(&[], answers);
     assert_eq!((status, text.matches("IPv4? (y/n)").count()), (1, 1), "{text}");
     assert!(text.ends_with("This appliance is not set up. The next login begins anew.\n"), "{text}");
 }
