@@ -40,6 +40,10 @@ impl Record {
     }
 }
 
+fn name_of(line: &str) -> &str {
+    line.split(':').next().unwrap_or(line)
+}
+
 /// A file of such lines, each name once.
 #[derive(Default)]
 pub struct Database(pub Vec<Record>);
@@ -53,7 +57,15 @@ impl Database {
         let text = std::str::from_utf8(text).map_err(|_| invalid("it is not UTF-8 text"))?;
         let mut seen = BTreeSet::new();
         let mut records = Vec::new();
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        for line in text.split('\n').filter(|line| !line.is_empty()) {
+            // The C library takes a field to its first NUL, a line from its first character that is not white, and the
+            // rest for a comment or for accounts of a directory service: nothing here may read another account than it does.
+            if line.contains(char::is_control)
+                || line.starts_with(|c: char| c.is_whitespace() || "+-#".contains(c))
+            {
+                let why = "has a control character, or begins with white space, '+', '-' or '#'";
+                return Err(invalid(&format!("the line '{}' {why}", one_line(name_of(line)))));
+            }
             let record = Record(line.split(':').map(String::from).collect());
             if record.0.len() < 3 || record.name().is_empty() {
                 return Err(invalid(&format!("the line '{}' has too few fields", one_line(record.name()))));
@@ -157,7 +169,7 @@ fn refused_shell(account: &Record, shell: &str, rules: &Accounts) -> Failure {
     let name = one_line(account.name());
     Failure::new(Code::AccountRefused, format!("'{name}' has {shell}, and is the account of a person")).hint(
         format!(
-            "set that right here or in the backup; people have one of the domain's accounts.shells ({})",
+            "set that right in the backup, or here as root; people have one of the domain's accounts.shells ({})",
             rules.shells.join(", ")
         ),
     )
@@ -205,6 +217,30 @@ mod tests {
         for gid in ["6", "0", "7", "x"] {
             let passwd = PASSWD.replace("1001:1001", &format!("1001:{gid}"));
             assert!(permit(&passwd, SHADOW, GROUP, SHADOW).is_err(), "{gid}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_the_c_library_reads_as_another_account_is_refused() {
+        let path: TreePath = "etc/passwd".parse().unwrap();
+        let parse = |line: &str| Database::parse(&path, format!("{PASSWD}{line}\n").as_bytes());
+        parse("").unwrap();
+        parse("zoë:x:1002:1002:Zoë, 2nd floor:/home/zoe:/bin/menu").unwrap();
+        for line in [
+            "eve:x:1002:1002:Eve\0:/home/eve:/bin/menu",
+            " root:x:1002:1002::/:/bin/menu",
+            "\troot:x:1002:1002::/:/bin/menu",
+            "\u{b}root:x:1002:1002::/:/bin/menu",
+            "\u{a0}root:x:1002:1002::/:/bin/menu",
+            "eve:x:1002:1002::/:/bin/menu\r",
+            "+:x:34:34::/:/bin/bash",
+            "+eve::::::",
+            "-eve:x:1002:1002::/:/bin/menu",
+            "#eve:x:1002:1002::/:/bin/menu",
+            " ",
+        ] {
+            let refused = parse(line).err().unwrap_or_else(|| panic!("{line:?} was read"));
+            assert_eq!(refused.code, Code::ArchiveInvalid, "{refused}");
         }
     }
 

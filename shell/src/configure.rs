@@ -18,7 +18,7 @@ pub fn change(shell: &mut Shell, change: Change) -> Done {
     let request = ConfigureRequest { changes: vec![change], confirm_within: None, setup: false };
     let started: Started = shell.client.post("/v1/configure", &request)?;
     let settled = watch::settle(shell, started.id);
-    if !matches!(settled, Settled::Not(_)) {
+    if matches!(settled, Settled::Done | Settled::Waits(_)) {
         after.iter().for_each(|line| shell.console.line(line));
     }
     Ok(match settled {
@@ -27,7 +27,8 @@ pub fn change(shell: &mut Shell, change: Change) -> Done {
             shell.console.text(watch::unconfirmed(JobKind::Configure, until));
             Flow::Next(Exit::Ok)
         }
-        Settled::Not(flow) => flow,
+        Settled::Failed(exit) => Flow::Next(exit),
+        Settled::Unknown(flow) => flow,
     })
 }
 

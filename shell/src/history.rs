@@ -13,7 +13,7 @@ use crate::parse;
 /// Lines that are kept.
 const LINES: usize = 100;
 const FILE: &str = ".reinstate_history";
-/// For users without a home; each makes a file in it, by number, and nobody lists it.
+/// For users without a home; each makes a file in it, and nobody lists it.
 const WITHOUT_HOME: &str = "/var/lib/reinstate-history";
 const SIZE: u64 = 512 << 10;
 
@@ -27,11 +27,11 @@ pub struct History {
 impl History {
     /// With what this user typed in earlier sessions.
     pub fn of_this_user() -> Self {
-        let home = User::from_uid(getuid()).ok().flatten().map(|user| user.dir);
-        let own =
-            home.filter(|home| home.metadata().is_ok_and(|is| is.is_dir() && is.uid() == getuid().as_raw()));
-        let number = getuid().to_string();
-        Self::at(Some(own.map_or_else(|| PathBuf::from(WITHOUT_HOME).join(number), |home| home.join(FILE))))
+        let Ok(Some(User { name, uid, dir, .. })) = User::from_uid(getuid()) else { return Self::default() };
+        let own = dir.metadata().is_ok_and(|is| is.is_dir() && is.uid() == uid.as_raw());
+        // After a restore the number may be another user's.
+        let named = || PathBuf::from(WITHOUT_HOME).join(format!("{uid}-{}", name.replace('/', "_")));
+        Self::at(Some(if own { dir.join(FILE) } else { named() }))
     }
 
     fn at(file: Option<PathBuf>) -> Self {

@@ -56,31 +56,34 @@ pub enum Settled {
     Done,
     /// It goes back by itself unless somebody confirms it by then.
     Waits(Timestamp),
-    Not(Flow),
+    /// Why was said.
+    Failed(Exit),
+    /// Nothing more was heard of it, which was said.
+    Unknown(Flow),
 }
 
 /// Waits for the end of a job that asks nothing, and shows only why it failed.
 pub fn settle(shell: &mut Shell, id: Uuid) -> Settled {
     let mut events = match shell.client.events() {
         Ok(events) => events,
-        Err(failures) => return Settled::Not(shell.refused(&failures)),
+        Err(failures) => return Settled::Unknown(shell.refused(&failures)),
     };
     loop {
         let status = match events.next() {
             Event::Status(status) => status,
-            Event::Interrupt => return Settled::Not(left(shell)),
-            Event::Hangup => return Settled::Not(Flow::Leave(Exit::Failed)),
-            Event::Failed(failures) => return Settled::Not(shell.refused(&failures)),
-            Event::End => return Settled::Not(agent_ended(shell)),
+            Event::Interrupt => return Settled::Unknown(left(shell)),
+            Event::Hangup => return Settled::Unknown(Flow::Leave(Exit::Failed)),
+            Event::Failed(failures) => return Settled::Unknown(shell.refused(&failures)),
+            Event::End => return Settled::Unknown(agent_ended(shell)),
         };
         let Some(job) = status.job.as_ref().filter(|job| job.id == id) else {
-            return Settled::Not(from_history(shell, id));
+            return Settled::Unknown(from_history(shell, id));
         };
         match (&job.outcome, job.confirm_until) {
             (Some(outcome), _) if outcome.is_success() => return Settled::Done,
-            (Some(outcome), _) => return Settled::Not(Flow::Next(ended(shell, job.kind, outcome))),
+            (Some(outcome), _) => return Settled::Failed(ended(shell, job.kind, outcome)),
             (None, Some(until)) => return Settled::Waits(until),
-            (None, None) if job.phase == Phase::Rebooting => return Settled::Not(going_down(shell)),
+            (None, None) if job.phase == Phase::Rebooting => return Settled::Unknown(going_down(shell)),
             (None, None) => {}
         }
     }

@@ -57,8 +57,13 @@ fn ask(shell: &mut Shell, setup: &Setup, mut network: Network) -> Asked<Option<E
         changes.extend(others.iter().cloned());
         let failures = match configure(shell, changes) {
             Ok(Settled::Done | Settled::Waits(_)) => break,
-            Ok(Settled::Not(Flow::Leave(exit))) => return Ok(Some(exit)),
-            Ok(Settled::Not(Flow::Next(_))) => return Err(Left),
+            Ok(Settled::Failed(_)) => return Err(Left),
+            Ok(Settled::Unknown(Flow::Next(_))) if is_set_up(shell) => break,
+            Ok(Settled::Unknown(Flow::Next(exit))) => {
+                shell.console.line("Where that succeeds, the next login is with the new password.");
+                return Ok(Some(exit));
+            }
+            Ok(Settled::Unknown(Flow::Leave(exit))) => return Ok(Some(exit)),
             Err(failures) => failures,
         };
         shell.refused(&failures);

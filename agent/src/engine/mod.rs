@@ -384,7 +384,7 @@ fn no_question(number: u64) -> Failure {
 
 fn busy_with(kind: JobKind, id: Uuid, phase: Phase) -> Failure {
     let ends = match phase {
-        Phase::Finishing => format!("where it waits for that, `{}` ends it", kind.confirmation()),
+        Phase::Finishing => format!("where it waits to be confirmed, `{}` ends it", kind.confirmation()),
         Phase::Committed | Phase::Rebooting | Phase::Activating => "try again when it has ended".into(),
         _ => "`restore abort` ends it as long as nothing was changed".into(),
     };

@@ -20,9 +20,13 @@ enum Kind {
 }
 
 /// One section, to be looked at.
-pub struct Section<'a>(Vec<&'a Line>);
+pub struct Section<'a>(&'a [Line]);
 
 impl Section<'_> {
+    fn is(&self, name: &str) -> bool {
+        matches!(self.0.first().map(|line| &line.kind), Some(Kind::Header(header)) if header == name)
+    }
+
     /// The last value of a key.
     pub fn value(&self, key: &str) -> Option<&str> {
         self.0.iter().rev().find_map(|line| line.setting(key))
@@ -99,7 +103,8 @@ impl File {
 
     /// Every section of that name.
     pub fn sections(&self, name: &str) -> Vec<Section<'_>> {
-        self.numbers(name).into_iter().map(|number| self.section(number)).collect()
+        let all = self.lines.chunk_by(|line, next| line.section == next.section).map(Section);
+        all.filter(|section| section.is(name)).collect()
     }
 
     /// The values that count: an empty one takes those before it away.
@@ -159,13 +164,13 @@ impl File {
 
     /// Takes whole sections away, but no comment behind the last setting: it may be about what follows.
     pub fn drop_sections(&mut self, name: &str, goes: impl Fn(&Section<'_>) -> bool) {
-        let gone: Vec<usize> =
-            self.numbers(name).into_iter().filter(|number| goes(&self.section(*number))).collect();
+        let gone = self.sections(name).into_iter().filter(|section| goes(section));
+        let gone: Vec<usize> = gone.map(|section| section.0[0].section).collect();
         let mut at = 0;
         while at < self.lines.len() {
             let section = self.lines[at].section;
             let length = self.lines[at..].iter().take_while(|line| line.section == section).count();
-            if !gone.contains(&section) {
+            if gone.binary_search(&section).is_err() {
                 at += length;
                 continue;
             }
@@ -178,24 +183,21 @@ impl File {
         }
     }
 
-    fn section(&self, number: usize) -> Section<'_> {
-        Section(self.lines.iter().filter(|line| line.section == number).collect())
-    }
-
-    fn numbers(&self, name: &str) -> Vec<usize> {
-        let is = |line: &&Line| matches!(&line.kind, Kind::Header(header) if header == name);
-        self.lines.iter().filter(is).map(|line| line.section).collect()
-    }
-
     fn settings(&self, section: &str, key: &str) -> Vec<usize> {
-        let numbers = self.numbers(section);
-        let is = |(_, line): &(usize, &Line)| numbers.contains(&line.section) && line.setting(key).is_some();
-        self.lines.iter().enumerate().filter(is).map(|(at, _)| at).collect()
+        let (mut inside, mut found) = (false, Vec::new());
+        for (at, line) in self.lines.iter().enumerate() {
+            match &line.kind {
+                Kind::Header(name) => inside = name == section,
+                _ if inside && line.setting(key).is_some() => found.push(at),
+                _ => {}
+            }
+        }
+        found
     }
 
     /// After the last line of a section that says anything; the section is made where there is none.
     fn end_of(&mut self, name: &str) -> usize {
-        let Some(number) = self.numbers(name).last().copied() else {
+        let Some(number) = self.sections(name).last().map(|section| section.0[0].section) else {
             let section = self.lines.last().map_or(0, |line| line.section) + 1;
             self.close();
             for (text, kind) in [
