@@ -193,8 +193,8 @@ fn a_password_against_the_rules_lets_in_and_the_first_login_asks_for_another_one
         assert!(!password.starts_with('$') || hash.contains(password), "{hash}");
         assert_eq!(new.is_set_up(), set_up, "{password}: {}", new.text("said"));
         let said = new.text("said");
-        assert_eq!(said.contains("asks for another password: "), !set_up, "{password}: {said}");
-        assert_eq!(said.contains("[password-refused]"), !set_up, "{password}: {said}");
+        assert_eq!(said.contains("asks for another password"), !set_up, "{password}: {said}");
+        assert_eq!(said.contains("password-refused"), !set_up, "{password}: {said}");
         assert!(!new.text("said").contains(password));
     }
     let new = Deployed::with(&[("admin-password", "Goo4-one\nroot:Goo4-one")]);
