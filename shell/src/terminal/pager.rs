@@ -13,11 +13,15 @@ const NOBODY_S: usize = 200;
 /// Shows the lines; where they are more than the terminal has, a page at a time.
 pub fn page(console: &mut Console, lines: Vec<String>) {
     let mut lines = lines.into_iter().peekable();
-    let mut left = room(console);
+    let (mut left, mut asked) = (room(console), false);
     while let Some(line) = lines.next() {
         let rows = rows(console, &line);
-        if left.is_some_and(|left| left < rows) && !console.is_ahead() {
-            left = match more(console) {
+        if left.is_some_and(|left| left < rows) {
+            // A script has typed its next line already; once a page was asked about, what is typed is for the pager.
+            let next = if asked || !console.is_ahead() { more(console) } else { Next::All };
+            asked = true;
+            left = match next {
+                Next::All => None,
                 Next::Page => room(console),
                 Next::Line => Some(rows),
                 Next::Search(pattern) => {
@@ -60,6 +64,7 @@ fn rows(console: &Console, line: &str) -> usize {
 }
 
 enum Next {
+    All,
     Page,
     Line,
     Search(String),

@@ -337,6 +337,21 @@ fn only_what_is_longer_than_the_terminal_is_shown_by_pages() {
     terminal.expect("Count: 60 lines\r\n> ");
 }
 
+#[test]
+fn keys_that_come_faster_than_the_pages_are_for_the_pager() {
+    let agent = Agent::start(&[], vec![]);
+    let mut terminal = Terminal::open(&agent, "vt100");
+    terminal.expect("> ");
+    terminal.send("help\r");
+    terminal.expect("--More--");
+    terminal.send("  q");
+    let pages = terminal.expect("\n> ");
+    assert_eq!(pages.matches("--More--").count(), 2, "{pages}");
+    terminal.send("exit\r");
+    let left = terminal.expect("exit\r\n");
+    assert_eq!(left, "", "nothing of it is in the next line");
+}
+
 /// An agent whose job is shown in this state.
 fn with(job: JobView, steps: Vec<Step>) -> Agent {
     let now = Reply::Json(200, serde_json::to_value(status(Some(job))).unwrap());
