@@ -13,6 +13,7 @@ mod seal;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
@@ -37,6 +38,9 @@ const TREE: &str = "tree";
 pub const FORMAT: u32 = 1;
 
 const MAX_RECORD: u64 = 1 << 20;
+
+/// What a daemon that was killed has just forked holds its lock until it is a program of its own.
+const NOT_YET_EXECUTED: Duration = Duration::from_secs(1);
 
 /// What a generation is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,9 +110,19 @@ impl Store {
     /// # Errors
     /// `busy` where another one runs on the same folder.
     pub fn only_daemon(&self) -> Result<Flock<File>, Failure> {
-        self.folder.folder(DRAFTS)?.lock(FlockArg::LockExclusiveNonblock).map_err(|_| {
-            Failure::new(Code::Busy, format!("another agent serves {}", self.folder.path().display()))
-        })
+        let until = Instant::now() + NOT_YET_EXECUTED;
+        loop {
+            match self.folder.folder(DRAFTS)?.lock(FlockArg::LockExclusiveNonblock) {
+                Ok(held) => return Ok(held),
+                Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(10)),
+                Err(_) => {
+                    let why = format!("another agent serves {}", self.folder.path().display());
+                    return Err(
+                        Failure::new(Code::Busy, why).hint("an appliance has one: end the other first")
+                    );
+                }
+            }
+        }
     }
 
     /// An empty draft under a name; what stood there is thrown away.
