@@ -278,3 +278,25 @@ impl<R: BufRead> HashedRead<R> {
         Digest::finish(self.hasher)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::files::Direct;
+
+    #[test]
+    fn a_daemon_outlasts_what_a_killed_one_has_left_for_an_instant_and_no_daemon_that_runs() {
+        let place = tempfile::tempdir().unwrap();
+        let store = Store::open(Folder::open(place.path(), Arc::new(Direct)).unwrap()).unwrap();
+        let held = store.only_daemon().unwrap();
+        assert_eq!(store.only_daemon().unwrap_err().code, Code::Busy);
+        let let_go = std::thread::spawn(move || {
+            std::thread::sleep(NOT_YET_EXECUTED / 10);
+            drop(held);
+        });
+        store.only_daemon().unwrap();
+        let_go.join().unwrap();
+    }
+}

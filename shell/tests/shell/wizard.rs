@@ -191,6 +191,30 @@ fn what_no_other_answer_can_mend_ends_the_questions() {
 }
 
 #[test]
+fn whoever_was_slower_than_another_login_comes_to_the_prompt() {
+    let taken = failure(Code::Forbidden, "the questions of the first login are answered already", "");
+    let answered = json!(Setup { needed: false, licence: vec![], password_rules: vec![] });
+    let agent = agent(&[
+        ("POST /v1/configure", refusal(403, &[taken])),
+        ("GET /v1/setup", Reply::Json(200, answered)),
+        ("GET /v1/managers", Reply::Json(200, json!([]))),
+    ]);
+    let (status, text) = agent.run(&[], b"\nNew pass 1\nNew pass 1\n\n\n\n\n\n\n\n\n\nshow managers\nexit\n");
+    assert_eq!(status, 0, "{text}");
+    let (_, after) = text.split_once("answered already [forbidden]\n").unwrap_or_else(|| panic!("{text}"));
+    assert!(after.starts_with("> ") && after.contains("No managers configured."), "{text}");
+    assert!(!text.contains("not set up"), "{text}");
+}
+
+#[test]
+fn of_a_change_whose_end_was_not_heard_nothing_is_said_that_may_be_wrong() {
+    let agent = with(&[], vec![]);
+    let (_, text) = agent.run(&[], b"\nNew pass 1\nNew pass 1\n\n\n\n\n\n\n\n\n\n");
+    assert!(text.contains("Error: the agent has ended [agent-unreachable]\n"), "{text}");
+    assert!(text.ends_with("Where that succeeds, the next login is with the new password.\n"), "{text}");
+}
+
+#[test]
 fn a_change_that_fails_leaves_the_appliance_to_the_next_login() {
     let why = failure(Code::Io, "the disk is full", "make room");
     let failed = JobView { kind: JobKind::Configure, ..ended(Outcome::Failed { failures: vec![why] }) };
