@@ -2,30 +2,29 @@
 
 mod appliance;
 mod network;
+mod offline;
 
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use lexopt::ValueExt;
 use lexopt::prelude::{Long, Short, Value};
-use reinstate_api::{Code, Failure, Secret};
+use reinstate_api::{Code, Failure};
 use serde::Serialize;
 
-use crate::checkin::{self, Telling};
-use crate::configure::passwords;
-use crate::files::{Direct, Folder, Steps};
+use crate::files::{Direct, Steps};
 use crate::firewall::Connection;
 use crate::log;
 use crate::platform::Program;
 use crate::platform::request::{self, Request};
-use crate::profile;
 use crate::tail;
 use crate::validate::Tree;
 use appliance::{Appliance, Reply};
 use network::Network;
+use offline::{judge_password, lint, tell_manager};
 
 const HELP: &str = "\
 reinstated: the restore agent of an appliance
@@ -72,9 +71,6 @@ usage: reinstated [--root DIR] COMMAND
   --root DIR          the appliance's root folder, / by default; another folder is a sandbox
   --help, --version
 ";
-
-/// More bytes than any password that is taken has.
-const MAX_PASSWORD: u64 = 4 << 10;
 
 /// Runs the program; `prefix` is how it was started, so that it can start its own verbs.
 pub fn run_as(prefix: Vec<OsString>, args: impl Iterator<Item = OsString>) -> ExitCode {
@@ -359,47 +355,4 @@ fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     serde_json::to_writer(&mut out, value).map_err(|e| cannot(e.into()))?;
     out.write_all(b"\n").and_then(|()| out.flush()).map_err(cannot)
-}
-
-/// Without an appliance: it is given all that it needs.
-fn tell_manager() -> Result<checkin::Answer, Failure> {
-    appliance::forbid_dumps()?;
-    let telling: Telling = serde_json::from_reader(std::io::stdin().lock())
-        .map_err(|e| Failure::new(Code::BadRequest, format!("standard input is not understood: {e}")))?;
-    appliance::block_on(checkin::tell(&telling))
-}
-
-/// With nothing but the profile: at a first boot there is nothing else yet.
-fn judge_password(root: &Path, steps: Arc<dyn Steps>, user: &str) -> Result<(), Vec<Failure>> {
-    let one = |failure: Failure| vec![failure];
-    appliance::forbid_dumps().map_err(one)?;
-    let root = Folder::open(root, steps).map_err(|e| one(e.into()))?;
-    let (profile, _) = profile::load(&root)?;
-    let mut text = String::new();
-    let read = std::io::stdin().lock().take(MAX_PASSWORD).read_to_string(&mut text);
-    read.map_err(|e| one(Failure::io("cannot read the password", &e)))?;
-    passwords::check(&profile.passwords, user, &Secret::new(text)).map_err(one)
-}
-
-/// Checks a folder that holds `profile.d` and `domains.d`, offline.
-fn lint(folder: &Path, steps: Arc<dyn Steps>) -> ExitCode {
-    let checked = Folder::open(folder, steps)
-        .map_err(|e| vec![e.into()])
-        .and_then(|folder| profile::load_from(&folder));
-    match checked {
-        Ok((profile, domains)) => {
-            println!("{}: {} domains, no problem found", profile.product, domains.iter().count());
-            for domain in domains.iter() {
-                let paths: Vec<_> = domain.paths.iter().map(ToString::to_string).collect();
-                println!("  {:<12} {:<8} {}", domain.name, domain.restore.as_str(), paths.join(" "));
-            }
-            ExitCode::SUCCESS
-        }
-        Err(failures) => {
-            for failure in &failures {
-                eprintln!("{failure} [{}]", failure.code);
-            }
-            ExitCode::FAILURE
-        }
-    }
 }

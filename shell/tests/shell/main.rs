@@ -6,5 +6,6 @@ mod agent;
 mod commands;
 mod help;
 mod jobs;
+mod pty;
 mod terminal;
 mod wizard;
